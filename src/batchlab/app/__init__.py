@@ -1,1 +1,1 @@
-"""The commands, each implemented once for the command line and the Python functions."""
+"""The commands, such as advise, which the command line and the Python functions share."""

@@ -1,4 +1,4 @@
-"""Advice profile: step times for an advice, and the number of epochs of one training."""
+"""Advice profile: measure step times for an advice, and how many epochs one training takes."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 TARGET = "setting the target"
-# To find the length of a training, train this many epochs first. Double the number until the run
-# reaches its target or a plateau.
+# To find how many epochs a training needs, train this many epochs first. Double the number until
+# the run reaches its target or a plateau.
 _FIRST_EPOCHS = 4
 # The profile may take the share `_SHARE` of the budget, but at least `_LEAST_S` and at most
 # `_MOST_S` seconds. Timing 12 batch sizes of a small model once takes 7 s, and the timing is
-# repeated while time is left. More timing would hardly improve an advice, because the results of
-# trainings scatter between seeds by more than the error of step times.
+# repeated while time is left. More timing would hardly improve an advice, because the error of step
+# times is smaller than the scatter of training results between seeds.
 _SHARE = 0.12
 _LEAST_S = 10.0
 _MOST_S = 60.0
-# A profile may take at most this share of the remaining time.
+# A profile may take at most this share of the time that is left of the budget.
 _LARGEST_SHARE = 0.4
-# Timing the reference's steps before the profile may take at most this time.
+# Timing only the reference batch size, before the others are profiled, may take this many seconds.
 FIRST_LOOK_S = 60.0
 # Two batch sizes are compared by timing their steps in turn, in at most `_MOST_TURNS` processes.
-# For this, the share `_TURNS_SHARE` of the budget is set aside (at least `_TURNS_LEAST_S` seconds,
-# but no more than the time left). The timing is planned to take the share `_TURNS_OF_LEFT` of this
-# time, and the rest is a reserve for processes that take longer.
+# All may take the share `_TURNS_SHARE` of the budget, but at least `_TURNS_LEAST_S` seconds, and at
+# most the time left. Only the share `_TURNS_OF_LEFT` of this time is planned. The rest is a reserve
+# for processes that take longer.
 _TURNS_SHARE, _TURNS_LEAST_S, _TURNS_OF_LEFT, _MOST_TURNS = 0.03, 2.0, 0.7, 4
 # The first process that times two batch sizes in turn is expected to take `_TURN_LEAST_S` seconds
 # plus the time of `_TURN_STEPS` steps of each batch size.
@@ -47,19 +47,19 @@ _TURN_LEAST_S, _TURN_STEPS = 0.4, 6
 
 
 def needs_pilot(subject: AnySubject) -> bool:
-    """Return whether a target is needed but not given, so that a pilot run must set the target."""
+    """Return whether a pilot run has to set the target, because one is needed and none is given."""
     return subject.target is None and subject.question.objective != "quality"
 
 
 def profile_for_pilot(subject: AnySubject) -> Profile | None:
-    """Return a profile of only the reference's batch size, for a pilot run; None if impossible."""
+    """Profile only the reference batch size, to start a pilot run soon; None if impossible."""
     size, wanted = subject.summary.batch_size, _wanted(subject)
-    # Starting a script may take minutes, so no script is started only for this profile.
+    # Starting a script may take minutes, so do not start one for only this profile.
     may_begin = subject.question.profile is None and subject.keeps_cadence
     if not (may_begin and needs_pilot(subject) and size in wanted and len(wanted) > 1):
         return None
     limit_s = min(FIRST_LOOK_S, _LARGEST_SHARE * subject.question.budget.time_limit_s())
-    with suppress(WorkloadError):  # the profile of all batch sizes will raise this error again
+    with suppress(WorkloadError):  # Profiling all batch sizes will raise this error again.
         profile = subject.profile(
             (size,), deadline_s=time.monotonic() + limit_s, listener=ProgressListener()
         )
@@ -69,7 +69,7 @@ def profile_for_pilot(subject: AnySubject) -> Profile | None:
 
 
 def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
-    """Return whether a profile has only the reference's batch size and lacks the other sizes."""
+    """Return whether a profile has the reference batch size, but still lacks all other sizes."""
     size = subject.summary.batch_size
     tried = []
     for point in profile.points:
@@ -82,7 +82,7 @@ def is_of_the_reference_alone(profile: Profile, subject: AnySubject) -> bool:
 def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
     """Profile all batch sizes, or raise a BudgetError if time ran out after too few sizes."""
     question, budget = subject.question, subject.question.budget
-    # A script is started for each batch size and each repetition; one start takes `start_s`.
+    # A script is started again for each batch size and each repetition, which takes `start_s`.
     starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
     share_s = _MOST_S + MOST_PROCESSES * starts_s
     if budget.seconds is not None:
@@ -93,7 +93,7 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
         wanted, deadline_s=time.monotonic() + allowed_s, listener=question.listener, known=known
     )
     tried = {point.batch_size for point in profile.points}
-    # An advice needs the workload's own batch size, which is the first, and another to choose from.
+    # An advice needs the workload's own batch size, which is profiled first, and an alternative.
     if profile.stopped != "time" or len(tried) >= min(2, len(wanted)):
         return profile
     # The "22 of 23" in the message comes from benchmarks/regret/rule_of_thumb.py.
@@ -105,7 +105,7 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
 
 
 def _wanted(subject: AnySubject) -> tuple[int, ...]:
-    """Return the batch sizes to profile: only the workload's size if sizes cannot be compared."""
+    """Return the batch sizes to profile: only the workload's own if sizes cannot be compared."""
     if subject.why_not_comparable is not None:
         return (subject.summary.batch_size,)
     return subject.candidates
@@ -114,7 +114,7 @@ def _wanted(subject: AnySubject) -> tuple[int, ...]:
 def timed_in_turn(
     subject: AnySubject, here: Profile, sizes: Sequence[int]
 ) -> Iterator[tuple[float, ...]]:
-    """Time two batch sizes in turn; yield each process's ratios of step times (second / first)."""
+    """Time two batch sizes in turn; yield the ratios of their step times, once for each process."""
     budget = subject.question.budget
     points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
     most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * (budget.seconds or 0.0))
@@ -133,7 +133,7 @@ def timed_in_turn(
 
 
 def run_plan(subject: AnySubject) -> RunPlan:
-    """Return a plan for training an advice's runs, which starts now and has no time limit."""
+    """Return the settings of an advice's training runs, which start now without a time limit."""
     question = subject.question
     return RunPlan(
         trial=subject.reference,
@@ -147,7 +147,7 @@ def run_plan(subject: AnySubject) -> RunPlan:
 
 
 def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
-    """Return the planned epochs of one training, or else train the reference to find the epochs.
+    """Return the planned epochs of one training, or else train the reference to find them.
 
     The reference trains until its target or a plateau; a script trains until it ends by itself.
     """
@@ -166,7 +166,7 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
                 f"{question.trainings:g} trainings: how long one takes is not known, for "
                 f"the first failed ({reason_text(record.reason)}); give a time with --budget"
             )
-        # A stored record may be of a longer run, so leave out its later evaluations.
+        # A stored run may be longer, so leave out its evaluations after the requested last step.
         last = length.last_step(subject.reference)
         until_then = tuple(e for e in record.evaluations if e.step <= last)
         end = _end_of(subject, replace(record, evaluations=until_then))
@@ -176,7 +176,7 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
 
 
 def _end_of(subject: AnySubject, record: TrialRecord) -> float | None:
-    """Return after how many epochs a run met its target or plateau or ended by itself, or None."""
+    """Return the epochs until a run met its target, reached a plateau or ended itself, or None."""
     if subject.target is not None:
         crossing = record.crossing(subject.target)
         if crossing is not None and crossing.held:

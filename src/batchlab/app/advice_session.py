@@ -1,4 +1,4 @@
-"""AdviceSession: one session of a study, which starts the study or continues it."""
+"""AdviceSession: one call of advise, which starts the study of a question or continues it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ from batchlab.words.catalogue import text
 
 BEGINNING = "training the first steps"
 SEARCH = "comparing batch sizes"
-# For each purpose of runs: the stage and the reason that are reported to the user.
+# For each purpose of runs: the name of the stage and the reason, as reported to the user.
 _OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
     "pilot": (TARGET, Reason.of("asked_for_end")),
     "search": (SEARCH, Reason.of("asked_to_compare")),
@@ -53,20 +53,20 @@ _OF_PURPOSE: dict[Purpose, tuple[str, Reason]] = {
 
 
 def stages_of(subject: AnySubject) -> Sequence[str]:
-    """Return an advice's stages in order; a pilot run is a stage only if it sets the target."""
+    """Return the names of an advice's stages, in order, for progress reports."""
     if needs_pilot(subject):
         return [text(PROFILING), text(TARGET), text(SEARCH)]
     return [text(PROFILING), text(SEARCH)]
 
 
-# This much of the budget is reserved for computing the answer after the last run: two seconds, but
-# at most a twentieth of the budget.
+# Computing the answer after the last run gets two seconds of the budget, but at most a twentieth of
+# the budget.
 _CONCLUSIONS_S = 2.0
 _CONCLUSIONS_SHARE = 0.05
 
 
 class AdviceSession:
-    """One session of a study: starts the study, or continues where the last session stopped.
+    """One call of advise: starts the study of a question, or continues where the last call stopped.
 
     The session is also the advisor's `RunWatcher`: it reports stages, runs and the leading
     configuration to the question's listener.
@@ -80,17 +80,17 @@ class AdviceSession:
         self._budget = subject.question.budget
         self._listener = subject.question.listener
         self._here: Profile  # The latest profile of this machine.
-        # The keys are batch sizes. The engine gets these dicts empty; `_plan` fills them later.
+        # The next two dicts are by batch size. `_plan` fills them after the engine has got them.
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
         self._stage = ""
-        self._is_beginning = False  # whether only the reference's batch size has been profiled
+        self._is_beginning = False  # Whether only the reference batch size is profiled so far.
 
     def carried_out(self) -> Advised:
-        """Return the advice with its study and profile: the stored advice, or a new advice."""
+        """Return the stored advice, or compute a new advice, with its study and profile."""
         study_id = self._study.study_id
-        # If two processes ask the same question, one computes the answer, and the other waits and
-        # reads that answer.
+        # If two processes ask the same question, one of them computes the answer. The other waits
+        # and reads the stored answer.
         what, waiting = f"study-{study_id}", "another process was working on the same question"
         turn = own_turn(self._store, what, budget=self._budget, while_waiting=waiting)
         with turn, self._store.working_on(study_id):
@@ -112,23 +112,23 @@ class AdviceSession:
         return advised
 
     def asked(self, trials: Sequence[Trial], purpose: Purpose) -> None:
-        """Report the stage that starts, the runs that the advisor requests, and the reason."""
+        """Report the stage, the runs that the advisor has requested, and the reason for them."""
         stage, why = _OF_PURPOSE[purpose]
         self._begin(BEGINNING if self._is_beginning else stage)
         self._listener.asked(trials, why)
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Report the leading configuration."""
+        """Report the configuration that leads at present."""
         self._listener.best(batch_size, learning_rate)
 
     def _begin(self, stage: str) -> None:
-        """Report a stage, unless the stage is the current stage."""
+        """Report a new stage, unless it is the current stage."""
         if stage != self._stage:
             self._stage = stage
             self._listener.phase(text(stage))
 
     def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the spent and the allowed seconds; report nothing while the limit is unknown."""
+        """Report the spent seconds and the budget, unless the budget is still unknown."""
         if self._budget.seconds is not None:
             spent_s = journal.spent_before_s + self._budget.elapsed_s()
             self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
@@ -143,13 +143,13 @@ class AdviceSession:
         if self._is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # A continued study uses the stored step time, so that a budget in trainings (`--trainings`)
-        # is as many seconds as in the first session.
+        # Use the step time of the stored profile, so that a continued study has the same budget in
+        # seconds if the budget is a number of trainings.
         self._limit_by_trainings(here.about_step_s(reference.batch_size))
         assert self._budget.seconds is not None
         self._tell_of_budget(journal)
-        # A continued study keeps the stored budget for runs. A new budget would differ slightly,
-        # because the time that this process needed to start is subtracted.
+        # A continued study keeps the stored budget for runs. A new one would differ slightly,
+        # because it depends on the time that this process has used before.
         budget_s = self._runs_s if journal.first.budget_s is None else journal.first.budget_s
         inner = self._engine(budget_s=budget_s, spent_before_s=journal.spent_before_s)
         self._plan(options)
@@ -192,26 +192,24 @@ class AdviceSession:
         put_advice(self._store, self._study.study_id, advice)
 
     def _begun_with(self, journal: Journal) -> Profile:
-        """Return the study's first profile: from the journal, or measured now if missing."""
+        """Return the study's first profile from the journal, or measure it if none is stored."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
         if self._asked.trainings is not None:
             first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
-            if first.value is not None:  # if the timing failed, the profile will raise the error
+            if first.value is not None:  # If this timing failed, profiling will raise the error.
                 self._limit_by_trainings(first.value.step_s)
         return profile_for_pilot(self._subject) or self._measured()
 
     def _measured(self, known: Profile | None = None) -> Profile:
-        """Profile all batch sizes; if only a cluster has the device, return the user's profile."""
+        """Profile all batch sizes, or return the user's profile if the device is not here."""
         if self._asked.profile is not None and not self._asked.is_device_here:
-            # This machine lacks the device (a cluster's nodes have it), so nothing can be measured
-            # here.
-            return self._asked.profile
+            return self._asked.profile  # Only the nodes of the cluster have the device.
         self._begin(PROFILING)
         return whole_profile(self._subject, known)
 
     def _limit_by_trainings(self, step_s: float) -> None:
-        """Set the budget to the time of `trainings` trainings, if the user gave `trainings`."""
+        """Set the budget in seconds if it is a number of trainings, given the seconds per step."""
         if self._asked.trainings is not None:
             self._budget.seconds = self._asked.trainings * self._steps_of_one_training * step_s
 
@@ -223,7 +221,7 @@ class AdviceSession:
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
     ) -> Question:
-        """Return the advisor's question; without step times, objective "time" becomes "samples"."""
+        """Return the advisor's question, with objective "samples" if "time" lacks step times."""
         subject, summary = self._subject, self._subject.summary
         objective = self._asked.objective
         if objective == "time" and any(map(why_untimed, options)):
@@ -251,7 +249,7 @@ class AdviceSession:
         )
 
     def _with_all_options(self, question: Question, journal: Journal, inner: Engine) -> Question:
-        """Return the question with all batch sizes as options; profile them first if needed."""
+        """Return the question with all batch sizes as options; profile them if not yet done."""
         self._is_beginning = False
         if len(journal.profiles) == 1:
             profile = self._measured(known=self._here)
@@ -263,15 +261,15 @@ class AdviceSession:
         return replace(question, options=options, rules=rules)
 
     def _in_turn(self, journal: Journal, inner: Engine, *sizes: int) -> Estimate | None:
-        """Return the ratio of two sizes' mean step times (second / first); None if not measured."""
+        """Return the mean step time of the second size / that of the first; None if unmeasured."""
         times = journal.replayed_in_turn()
         if times is None:
             times = tuple(timed_in_turn(self._subject, self._here, sizes))
             journal.put_readings(spent_s=inner.spent_s(), in_turn=times)
         if not times:
             return None
-        # Only full batches were timed, but an epoch's last batch may be smaller. So for each size,
-        # compute mean step time / full step time, and multiply the measured ratio by their ratio.
+        # Only full batches were timed, but the last batch of an epoch may be smaller. So compute
+        # (mean step time / time of a full step) for both sizes, and correct the measured ratio.
         means = []
         for size in sizes:
             mean = mean_step_s(self._here, replace(self._subject.reference, batch_size=size))
@@ -280,7 +278,7 @@ class AdviceSession:
 
     @property
     def _runs_s(self) -> float:
-        """The seconds for runs: the budget minus the reserved time and the time for conclusions."""
+        """The seconds of the budget for runs, without those reserved for computing the answer."""
         usable_s = self._budget.work_s
         assert usable_s is not None
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
@@ -289,7 +287,7 @@ class AdviceSession:
         """Give the engine each option's micro-batch size and step time on this machine."""
         for option in options:
             size, micro = option.batch_size, option.micro_batch_size
-            # If `option` is from another machine's profile, its micro-batches may be too large.
+            # Another machine's profile may have micro-batches that are too large for this machine.
             best = self._here.best_micro_batch(size)
             if best is not None:
                 micro = min(micro, best.micro_batch_size)

@@ -1,4 +1,4 @@
-"""Advising: `batchlab.advise` finds the batch size to use, measured here and within a budget."""
+"""Advising: `batchlab.advise` measures, within a budget, which batch size to train with."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def advise(
 
 
 def advised(question: Request) -> Advised:
-    """Do what `advise` does for a request; return the advice with its study and profile."""
+    """Carry out a request for `advise`; return the advice with its study and profile."""
     assert question.store is not None
     subject, listener = subject_of(question), question.listener
     listener.begins(command="advise", subject=subject.name, stages=())
@@ -149,7 +149,7 @@ def _check(subject: Subject) -> None:
             f"{subject.target.value:g}: with a target it does not count how trainings end; leave "
             f"one of the two out"
         )
-    # Computing these properties raises an error for an impossible batch size, epochs or target.
+    # Each of these properties raises an error for an impossible batch size, epochs or target.
     _ = subject.reference, subject.candidates, subject.length
     elsewhere = question.profile
     if elsewhere is None:
@@ -162,8 +162,8 @@ def _check(subject: Subject) -> None:
         )
 
 
-# Fields of a request that are not hashed for the study's id, because they change no answer or are
-# hashed in another form.
+# Fields of a request that `_study_id` does not hash, because they change no answer, or because
+# their values are hashed in another form.
 _NOT_IN_THE_ID = {"workload", "settings", "budget", "listener", "cluster", "store", "command"}
 
 

@@ -1,6 +1,6 @@
-"""Argument values: readers that convert a text or a Python value to an argument's value.
+"""Argument values: functions that convert a text or a Python value to an argument's value.
 
-For an impossible value, a reader raises a UsageError with its own message, or a ValueError or
+For an impossible value, a function raises a UsageError with its own message, or a ValueError or
 TypeError, which `arguments.read` replaces by a UsageError that says what is expected.
 """
 
@@ -24,7 +24,7 @@ PLANS = get_args(PlanName)
 
 
 def count(value: Any, *, least: int = 1) -> int:
-    """Return a whole number (of Python or NumPy) as an int, or refuse a number below `least`."""
+    """Convert a text or a Python or NumPy integer to an int; refuse numbers below `least`."""
     if isinstance(value, str):
         if not re.fullmatch(r"\s*[+-]?\d{1,18}\s*", value):
             raise ValueError
@@ -37,7 +37,7 @@ def count(value: Any, *, least: int = 1) -> int:
 
 
 def positive(value: Any) -> float:
-    """Return a number as a float, or refuse a number that is not finite or not above 0."""
+    """Convert a text or a number to a float; refuse values that are not finite and above 0."""
     number = float(value)
     if isinstance(value, bool) or not (math.isfinite(number) and number > 0):
         raise ValueError
@@ -52,7 +52,7 @@ _UNIT_S = {"hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
 def seconds(value: Any) -> float:
-    """Return a duration in seconds (> 0) from a number or a text such as `90s` or `1h30m`."""
+    """Convert a number or a text such as `90s` or `1h30m` to a duration in seconds, above 0."""
     if not isinstance(value, str):
         return positive(value)
     match = _TIME.fullmatch(value.strip())
@@ -62,7 +62,7 @@ def seconds(value: Any) -> float:
 
 
 def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    """Return a reader of a sequence or comma-separated text, which reads each part by `item`."""
+    """Return a function that converts each part of a sequence or comma-separated text by `item`."""
 
     def read(values: Any) -> tuple[Any, ...]:
         if isinstance(values, str):
@@ -76,7 +76,7 @@ def several(item: Callable[[Any], Any]) -> Callable[[Any], tuple[Any, ...]]:
 
 
 def choice(*choices: str) -> Callable[[Any], str]:
-    """Return a reader that accepts only one of the choices."""
+    """Return a function that returns its argument if it is one of the choices, or refuses it."""
 
     def read(value: Any) -> str:
         if value not in choices:
@@ -87,8 +87,8 @@ def choice(*choices: str) -> Callable[[Any], str]:
 
 
 def batch_size(value: Any) -> int | Literal["full"]:
-    """Return a batch size, or "full" for the whole training set."""
-    # A batch size is compared with N later, because N depends on the workload.
+    """Convert a value to a batch size, or to "full", which means the whole training set."""
+    # Whether the batch size exceeds the training set is checked once the workload is known.
     if isinstance(value, str) and value == "full":
         return "full"
     return count(value)
@@ -100,14 +100,14 @@ plans = several(choice(*PLANS))
 
 
 def text(value: Any) -> str:
-    """Return a text that is not blank, or refuse the value."""
+    """Return a text, or refuse a value that is blank or no text."""
     if not (isinstance(value, str) and value.strip()):
         raise ValueError
     return value
 
 
 def pattern(value: Any) -> str:
-    """Return a regular expression, or refuse a text that is not a regular expression."""
+    """Return the text of a regular expression, or refuse a text that is not one."""
     try:
         re.compile(text(value))
     except re.error as error:
@@ -116,7 +116,7 @@ def pattern(value: Any) -> str:
 
 
 def target(value: Any) -> tuple[str, float]:
-    """Return (metric, value) from a text such as `accuracy=0.97` or from a pair."""
+    """Convert a text such as `accuracy=0.97`, or a pair, to (metric, value)."""
     metric, number = value.split("=") if isinstance(value, str) else value
     metric = text(metric).strip()
     if isinstance(number, bool) or not math.isfinite(float(number)):
@@ -125,9 +125,9 @@ def target(value: Any) -> tuple[str, float]:
 
 
 def settings(value: Any) -> Any:
-    """Return settings by name from a mapping or from texts such as `width=64`."""
+    """Convert texts such as `width=64` to a dict of settings; return any other value unchanged."""
     if not isinstance(value, tuple):
-        return value  # the workload checks the names and values of a mapping
+        return value  # The workload checks the names and values of this mapping later.
     if not all(isinstance(item, str) for item in value):
         raise TypeError
     by_name: dict[str, str] = {}
@@ -145,7 +145,7 @@ def settings(value: Any) -> Any:
 
 
 def n_bytes(value: Any) -> int:
-    """Return the bytes of a number or a text such as `2GiB` (2 × 2^30) or `2GB` (2 × 10^9)."""
+    """Convert a number or a text such as `2GiB` (2 × 2^30) or `2GB` (2 × 10^9) to bytes."""
     if isinstance(value, str):
         match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kmgt]?)(i?)b", value.strip().lower())
         if match is None:
@@ -158,7 +158,7 @@ def n_bytes(value: Any) -> int:
 
 
 def device(value: Any) -> str:
-    """Return a device's name, or refuse a malformed name; this machine need not have the device."""
+    """Return a device's name if it is well formed, even if this machine has no such device."""
     if not re.fullmatch(r"cpu|cuda|cuda:\d+", value):
         raise ValueError
     return str(value)
@@ -181,7 +181,7 @@ def measurements(names: Any) -> tuple[str, ...]:
 
 
 def read_profile(source: Any) -> Profile:
-    """Return a Profile that is given as an object or as the path of its file.
+    """Return a Profile, which is given as an object or as the path of its JSON file.
 
     Raises:
         BatchlabError: the file cannot be read, or is not a profile.

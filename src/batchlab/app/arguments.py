@@ -19,15 +19,16 @@ from batchlab.plans.scaling import SCALING_RULES
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument's properties for the command line, Python and agents."""
+    """One argument of a command: how it is read, and how the command line shows it."""
 
-    # The function that converts a text or a Python value; None for a switch or with `choices`.
+    # The function that converts a given text or Python value to the argument's value. None for a
+    # switch, and for an argument with `choices`.
     read: Callable[[Any], Any] | None = None
     expected: str = ""  # The possible values in words, for error messages.
-    shown: str = ""  # The placeholder in `--help`.
+    shown: str = ""  # The placeholder for the value in `--help`, such as "N".
     choices: Collection[str] = ()
-    flag: str | None = None  # The option; None for the argument's name with dashes.
-    default: object = None  # The default value, which `--help` shows unless None.
+    flag: str | None = None  # The option; None if it is the argument's name with dashes.
+    default: object = None  # The default value, which `--help` shows unless it is None.
     is_repeated: bool = False
 
     @property
@@ -37,7 +38,7 @@ class Argument:
 
 
 def argument_of(command: str, name: str) -> Argument:
-    """Return the properties of a command's argument, found by the argument's name in Python."""
+    """Return an argument of a command by the argument's name in Python, such as "batch_size"."""
     return ARGUMENTS.get(f"{command} {name}") or ARGUMENTS[name]
 
 
@@ -95,8 +96,8 @@ _SIZES = partial(
     expected="whole numbers of at least 1, or full for the whole training set, such as 64,256,full",
 )
 
-# The arguments, by name in Python. An entry such as "sweep budget" is for the command `sweep` and
-# replaces the entry "budget" there.
+# The arguments, by their names in Python. For the command `sweep`, an entry such as "sweep budget"
+# replaces the entry "budget".
 ARGUMENTS: Mapping[str, Argument] = {
     "objective": Argument(choices=("time", "samples", "quality"), default="time"),
     "target": _TARGET(),

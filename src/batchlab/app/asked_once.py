@@ -1,4 +1,4 @@
-"""Asked once: run a user's command briefly, then request all missing facts in one message."""
+"""Asked once: ask the user for all missing facts about a command in a single message."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from batchlab.script.look import Look
 from batchlab.script.metric import plain_name
 from batchlab.words.reasons import reason_text
 
-# A short run of a script is stopped after `_LOOK_S` seconds, enough for most scripts to evaluate,
-# or after `_BUDGET_SHARE` of the budget if that is less.
+# A probe run of a script is stopped after `_LOOK_S` seconds, in which most scripts evaluate, or
+# after the share `_BUDGET_SHARE` of the budget if that is less.
 _LOOK_S = 20.0
 _BUDGET_SHARE = 0.25
-# For each fact: an example of a value, and an explanation for the message that requests the fact.
+# For each fact about a command: an example value, and an explanation for the user.
 _FACTS: dict[str, tuple[Any, str]] = {
     "metric": ("val_loss", "the validation metric that counts"),
     "better": ("lower", "higher or lower: its name does not tell"),
@@ -37,10 +37,10 @@ _FACTS: dict[str, tuple[Any, str]] = {
 def completed(
     command_line: str, name: str, known: Mapping[str, Any], params: Mapping[str, Any]
 ) -> TrainingCommand:
-    """Return a training command made of the `known` facts and of facts found in the script's code.
+    """Return a training command, made from the `known` facts and facts in the script's code.
 
     Raises:
-        UsageError: facts are missing; the message lists all of them and the metrics of a short run.
+        UsageError: facts are missing; the message requests all of them in one sentence.
     """
     facts = {key: value for key, value in known.items() if value is not None}
     folder = facts.get("folder", Path()).absolute()
@@ -92,7 +92,7 @@ def completed(
         if key not in certain:
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
-    if look is None:  # offer no command to paste, because this command failed
+    if look is None:  # The command failed, so offer no completed command line.
         raise UsageError(f"{request}. Have it run first")
     paste = _with_options(command_line, values)
     if unsure:
@@ -107,7 +107,7 @@ def _with_options(command_line: str, options: Mapping[str, str]) -> str:
     head, dashes, command = command_line.partition(" -- ")
     words = shlex.split(head)
     for name, value in options.items():
-        if name in words:  # replace the value that the user gave
+        if name in words:  # Remove the option and the value that the user gave.
             at = words.index(name)
             del words[at : at + 2]
         words += [name, value]
@@ -117,10 +117,10 @@ def _with_options(command_line: str, options: Mapping[str, str]) -> str:
 def _trained_with_now(
     arguments: Sequence[str], in_code: Mapping[str, float], wanted: Collection[str]
 ) -> dict[str, int | float]:
-    """Return the batch size, learning rate and epochs that the script uses now, as far as known.
+    """Return the batch size, learning rate and epochs that are defaults in the script's code.
 
-    A value is known if the flag of the command's `arguments` has a default in the script's code
-    (`in_code`, by flag). Only values whose names are in `wanted` are returned.
+    `in_code` has the default of each flag in the code, and `arguments` show which flag takes which
+    value. Only values whose names are in `wanted` are returned.
     """
     trained_with: dict[str, int | float] = {}
     for name in sorted({"batch_size", "learning_rate", "epochs"}.intersection(wanted)):
@@ -133,7 +133,7 @@ def _trained_with_now(
 
 
 def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
-    """Return what batchlab's command `name` must know about the user's script, such as "metric"."""
+    """Return the facts about a user's script, such as "metric", that the command `name` needs."""
     needs = {"metric"}
     if "learning_rate" in takes:
         needs.add("learning_rate")
@@ -146,12 +146,12 @@ def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set
 
 
 def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:
-    """Return whether the better direction of the metric, higher or lower, is known."""
+    """Return whether it is known if higher or lower values of the metric are better."""
     return "better" in facts or direction_of(metric) is not None
 
 
 def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]:
-    """Run a command briefly; return the run (None if it failed) and a text on what went wrong."""
+    """Make a probe run; return the run (None if it failed) and a text on what went wrong."""
     look, marker = Look(command, command.own_trial()), f"look-{os.getpid()}/0"
     with tempfile.TemporaryDirectory(prefix="batchlab-") as folder:
         try:
@@ -167,7 +167,7 @@ def _looked(command: TrainingCommand, limit_s: float) -> tuple[Look | None, str]
 
 
 def _doubt(name: str) -> int:
-    """Return how doubtful it is, from 0 to 3, that a metric is computed on validation data."""
+    """Return, from 0 to 3, how unlikely it is that this metric is the validation metric."""
     direction, is_of_validation = direction_of(name), plain_name(name).startswith(("val_", "test_"))
     if is_of_validation and direction:
         return 0

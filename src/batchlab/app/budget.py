@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from batchlab.errors import BudgetError
 from batchlab.store.store import Store
 
-# The seconds reserved for reading the results of child processes after they have ended.
+# This many seconds are reserved for reading the results of child processes that have ended.
 RECORDING_S = 0.3
 
 
@@ -20,8 +20,8 @@ class Budget:
     def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
         """Start the clock; work must end `reserved_s` seconds before the limit."""
         self.started_s = time.monotonic()
-        self.asked_s = seconds  # The limit given at creation, or None.
-        self.seconds = seconds  # The limit, which may be set later; None without a limit.
+        self.asked_s = seconds  # The limit that was known from the start, or None.
+        self.seconds = seconds  # The limit, or None; for `--trainings`, it is set later.
         self._reserved_s = reserved_s + RECORDING_S
 
     @property
@@ -46,7 +46,7 @@ class Budget:
 
     def ended(self, when: str) -> BudgetError:
         """Return the error for a budget that ended too early; `when` says at which point."""
-        if self.asked_s is None:  # A budget of `--trainings`, whose seconds may be unknown yet.
+        if self.asked_s is None:  # The user limited the number of trainings, not the seconds.
             return BudgetError(f"the time of the trainings ended {when}; give more --trainings")
         return BudgetError(f"budget {self.asked_s:.3g} s: it ended {when}; give a larger --budget")
 
@@ -56,7 +56,7 @@ _LOOK_EVERY_S = 0.25
 
 @contextmanager
 def own_turn(store: Store, what: str, *, budget: Budget, while_waiting: str) -> Iterator[None]:
-    """Claim the work `what` for the `with` block; first wait until no other process claims it."""
+    """Wait until no other process claims the work `what`, then claim it for the `with` block."""
     while True:
         with store.claim(what) as is_ours:
             if is_ours:

@@ -1,4 +1,4 @@
-"""Caveats: statements to the reader on what limits the answer of an advice."""
+"""Caveats: statements for the user on the limits of an advice."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from batchlab.workload.given_data import FEW_EXAMPLES
 # Report the memory of an evaluation if it exceeds the memory of a training step by this factor and
 # by this number of bytes.
 _CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
-# A target is early if a run reaches it within the share `_EARLY` of a training's epochs. If a
-# training has at least `_MANY_EPOCHS`, a target that is reached in the first epoch is early, too.
+# A target is early if a run reaches it within the share `_EARLY` of the epochs of a training. If a
+# training has at least `_MANY_EPOCHS` epochs, a target reached in the first epoch is early, too.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
 
 
 def caveats_of(
     advice: Advice, subject: Subject, here: Profile, options: Sequence[Option]
 ) -> tuple[Reason, ...]:
-    """Return the caveats that `advice` has, and caveats on step times, data, target and model."""
+    """Return the advisor's caveats, and further caveats on step times, data, target and model."""
     return (
         *_origin_of_times(subject, here),
         *_few_examples(advice, subject),
@@ -70,10 +70,10 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
     """Yield a caveat, if there are few validation examples, that small differences may be chance.
 
-    For metrics like accuracy, the caveat says which differences are small: below half the width of
-    the 95 % interval of Agresti and Coull 1998, The American Statistician 52(2). That width is not
-    0 even if no example is wrong. For other metrics, the caveat gives no number. A weighted loss
-    gets no caveat, because the number of examples does not determine its error.
+    For metrics such as accuracy, differences are small if they are below half the width of the 95 %
+    interval of Agresti and Coull 1998, The American Statistician 52(2). That width is not 0 even if
+    no example is wrong. For other metrics, the caveat gives no number. A weighted loss gets no
+    caveat, because the number of examples does not determine its error.
     """
     n, metric = subject.summary.n_validation, advice.metric
     values = known(run.best_value for run in advice.tried)
@@ -119,7 +119,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
     if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
         yield Reason.of("evaluation_needs_more", whole=whole, step=step)
     if not has_runs:
-        pass  # nothing was trained, so no learning rate was chosen
+        pass  # Nothing was trained, so there is nothing to say about the learning rate.
     elif trial.horizon_steps:
         yield Reason.of("rate_followed_schedule", epochs=subject.epochs)
     elif summary.is_own_command:
@@ -135,7 +135,7 @@ def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Itera
 
 
 def _without_times(subject: Subject, options: Sequence[Option]) -> Iterator[Reason]:
-    """Yield a caveat if examples are compared, not seconds, because step times are missing."""
+    """Yield a caveat if step times are missing, so that numbers of examples are compared."""
     reasons = {option.batch_size: why_untimed(option) for option in options}
     untimed = [size for size, reason in reasons.items() if reason is not None]
     if untimed and subject.question.objective == "time":

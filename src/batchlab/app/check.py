@@ -1,4 +1,4 @@
-"""Check: `batchlab.check` tests that accumulating micro-batches gives the batch's gradient."""
+"""Check: `batchlab.check` tests that micro-batches give the gradient of the whole batch."""
 
 from __future__ import annotations
 

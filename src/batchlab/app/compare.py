@@ -1,4 +1,4 @@
-"""Compare: `batchlab.compare` finds which differences between two studies exceed noise."""
+"""Compare: `batchlab.compare` reports differences between two studies, with their intervals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from batchlab.store.store import Store
 from batchlab.words.document import plain
 
 Comparable = Study | Advice | Profile | str | Path
-_MISSES = 0.05  # the probability that at least one interval of a comparison is wrong
+_MISSES = 0.05  # The probability that any interval of a comparison misses the true value.
 _NORMAL_95 = float(ndtri(0.975))
 # A batch size and a learning rate; the rate is None if a quantity does not depend on the rate.
 SizeAndRate = tuple[int, float | None]
@@ -67,7 +67,7 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
 
 
 def _side(given: Comparable, store: Path) -> Side:
-    """Return one side of a comparison; read the study from disk unless it is given as an object."""
+    """Return one side of a comparison; read it from disk if it is given as a path or an id."""
     study = None
     if isinstance(given, Study):
         return Side(name=f"study {given.study_id}", study=given)
@@ -114,7 +114,7 @@ class Side:
 
     @property
     def timings(self) -> list[StepTiming]:
-        """The step times, one for each process that timed a batch size."""
+        """The step times, with one `StepTiming` for each process that timed a batch size."""
         timings: list[StepTiming] = []
         if self.profile is not None:
             for point in self.profile.points:
@@ -126,7 +126,7 @@ class Side:
 
     @property
     def runs(self) -> list[TrialRecord]:
-        """The study's runs, except runs whose batch size or learning rate a plan changes."""
+        """The study's runs, except runs in which the batch size or learning rate changes."""
         if self.study is None:
             return []
         return [run for run in self.study.records if not run.trial.stages]
@@ -147,10 +147,10 @@ class Side:
         return dict(zip(settings, map(str, settings.values()), strict=True))
 
     def step_s(self, wider: float) -> Estimates:
-        """Return the seconds per step by batch size, with 95 % intervals scaled by `wider`.
+        """Return the seconds per step by batch size; the factor `wider` scales their intervals.
 
-        Step times also scatter between sessions, by an unknown amount. Instead of this amount, each
-        interval includes the scatter between processes.
+        Step times also scatter between sessions, by an unknown amount. As a substitute for this
+        amount, each interval includes the scatter between processes.
         """
         times: dict[int, Estimate] = {}
         session = 0.0
@@ -163,8 +163,8 @@ class Side:
             for timing in self.timings:
                 times[timing.batch_size] = Estimate.of(timing.step_s, n=1)
             if len(times) >= SIZES_FOR_LAW:
-                # With one process per batch size, the scatter between processes is unknown, so use
-                # the deviations of the step times from the fitted law.
+                # One process per batch size does not show the scatter between processes, so use
+                # the deviations of the step times from the fitted law instead.
                 law = fit_step_time([*times.items()])
                 times = dict(zip(times, map(law.step_s, times), strict=True))
                 session = _NORMAL_95 * law.off_the_law_fraction
@@ -178,7 +178,7 @@ class Side:
 
     @property
     def peak_bytes(self) -> Estimates:
-        """The peak memory by batch size; for a profile, with the fastest micro-batch size."""
+        """The peak memory by batch size; a profile's is that of the fastest micro-batch size."""
         points: Sequence[StepTiming | ProfilePoint | None] = self.timings
         if self.profile is not None:
             sizes = map(attrgetter("batch_size"), self.profile.points)
@@ -187,7 +187,7 @@ class Side:
         return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
 
     def crossings(self, target: Target | None) -> dict[SizeAndRate, list[Crossing]]:
-        """Return target crossings by (size, rate), if all runs of that pair reached the target."""
+        """Return where runs reached the target, by (batch size, rate); omit pairs with a miss."""
         met: dict[SizeAndRate, list[Crossing]] = {}
         missed: set[SizeAndRate] = set()
         for run in self.runs:
@@ -225,7 +225,7 @@ class Side:
 
 
 def _shared_target(one: Target | None, other: Target | None) -> Target | None:
-    """Return the easier of two targets, or the only target; None if the targets' metrics differ."""
+    """Return the easier of two targets, or the only one; None if their metrics differ."""
     if one is None or other is None:
         return one or other
     if (one.metric, one.better) != (other.metric, other.better):
@@ -234,7 +234,7 @@ def _shared_target(one: Target | None, other: Target | None) -> Target | None:
 
 
 def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure]:
-    """Yield the compared quantities; Bonferroni's correction widens their confidence intervals."""
+    """Yield all compared quantities, with intervals widened by Bonferroni's correction."""
     met, ends = (a.crossings(target), b.crossings(target)), (a.ends, b.ends)
     timed = [{timing.batch_size for timing in side.timings} for side in (a, b)]
     n_intervals = len(timed[0] & timed[1]) + 2 * len(_sizes(*met)) + len(_sizes(*ends))
@@ -259,7 +259,7 @@ def _steps(
     b: Mapping[SizeAndRate, list[Crossing]],
     confidence: float,
 ) -> tuple[Estimates, Estimates]:
-    """Return each side's mean steps to the target, with the scatter estimated from both sides."""
+    """Return each side's mean steps to the target; all runs together give their scatter."""
     met = [*a.values(), *b.values()]
     logs = [[math.log(crossing.middle) for crossing in crossings] for crossings in met]
     means, steps = CellMeans.of_steps(logs), []
@@ -267,8 +267,8 @@ def _steps(
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # A run crosses the target at an unknown step between two evaluations. This error may be
-            # the same for all seeds, so a mean over seeds does not reduce the error.
+            # A run reaches the target at an unknown step between two evaluations. This error may be
+            # equal for all seeds, so averaging over seeds does not reduce it.
             apart = max(math.log(crossing.step / crossing.least) for crossing in crossings) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps.append(Estimate.of_log(fmean(logs[i]), half, n=mean.n))
@@ -276,7 +276,7 @@ def _steps(
 
 
 def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigure]:
-    """Yield the comparisons of mean final values, with the scatter estimated from both sides."""
+    """Yield comparisons of mean final metric values; all runs together give their scatter."""
     if a.study is None or b.study is None:
         return
     metric = a.study.workload.metrics[0]
@@ -303,7 +303,7 @@ def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigur
 
 
 def _times(steps: Estimates, step_s: Estimates) -> Estimates:
-    """Return the time to the target (steps × step time), for sizes with a known step time."""
+    """Return the time to the target (steps × step time), where the step time is known."""
     times = {}
     for (size, rate), of_size in steps.items():
         if (size, None) in step_s:
@@ -336,8 +336,8 @@ def _rows(
     """Yield a comparison for each batch size on both sides, at the best common learning rate.
 
     The best common rate has the best mean over both sides. If the sides have no rate in common,
-    use the best rate of each side. The function `difference` computes the change between the
-    sides; without this function, the change is a ratio.
+    use the best rate of each side. `difference` computes the change from a to b; without it, the
+    change is the ratio b / a.
     """
     sign = 1 if better == "higher" else -1
 

@@ -48,8 +48,8 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
 
 
 def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
-    # Rates are compared by the share of runs that reached the target, and if the shares are equal,
-    # by the mean steps of these runs.
+    # Compare learning rates by the share of runs that reached the target; if the shares are equal,
+    # by the mean logarithm of the steps of these runs.
     logs = []
     for run in runs:
         if run.steps is not None:
@@ -88,7 +88,7 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row:  # too many fields, for example because 1,000 has a comma
+                if None in row:  # The row has too many fields, as by the comma in 1,000.
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
                 yield where, row
     except FileNotFoundError:
@@ -121,7 +121,7 @@ def _run(row: PointRow) -> StepsObservation:
 
 
 def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | None:
-    # After an unclosed quote, a field has several lines, so join them for the error message.
+    # After an unclosed quote, a field has several lines: join them for a message of one line.
     written = " ".join(str(row.get(column, "")).split())
     if written in ("", "None"):
         return None

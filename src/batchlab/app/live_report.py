@@ -12,8 +12,8 @@ from batchlab.report.page import with_status
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 
-# The seconds between two pages. A shorter time would slow down the study, because making a page
-# occupies a core for seconds.
+# Seconds between two updates of the page. More frequent updates would slow down the study, because
+# making a page occupies a CPU core for seconds.
 EVERY_S = 20
 
 
@@ -39,8 +39,8 @@ def write_live_page(
                 is_shown = True
                 time.sleep(EVERY_S)
         except KeyboardInterrupt:
-            # Ctrl-C ends this command, not the study. Go on to write the page once more, this time
-            # without the instruction that makes the browser reload it.
+            # Ctrl-C ends this command, not the study. The page is written once more below, without
+            # the instruction that makes the browser reload it.
             pass
         _write_page(opened, study_id, path, reload_s=None)
         if not is_shown:

@@ -65,7 +65,7 @@ def noise(
 
 def noise_along(question: Request) -> Noise:
     """Carry out a request for `noise`, from Python or from the command line."""
-    # A learning-rate schedule spans the planned training, however many steps are measured.
+    # Omit `steps`: the learning-rate schedule spans all planned steps, also those not measured.
     steps, subject = question.steps, WorkloadSubject(replace(question, steps=None))
     check_has_loss(subject.workload, "the noise of the gradient")
     question.listener.begins(command="noise", subject=subject.name, stages=())
@@ -92,7 +92,7 @@ def noise_along(question: Request) -> Noise:
 
 
 def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int:
-    """Return the last step to measure at; refuse a step after the learning-rate schedule ends."""
+    """Return the last step to measure at; refuse a step after the end of a rate schedule."""
     planned = subject.length.last_step(trial)
     if steps is None:
         return planned
@@ -107,7 +107,7 @@ def _last_step(subject: WorkloadSubject, trial: Trial, steps: int | None) -> int
 def _measured(
     subject: WorkloadSubject, trial: Trial, steps: tuple[int, ...]
 ) -> tuple[tuple[NoisePoint, ...], Reason | None]:
-    """Measure in a child process; return the points and, if points are missing, the reason."""
+    """Measure the noise in a child process; return its points, and why some are missing, if any."""
     question = subject.question
     budget, listener = question.budget, question.listener
     listener.phase("measuring gradient noise")

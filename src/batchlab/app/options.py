@@ -1,4 +1,4 @@
-"""Options: the batch sizes that the model and the profile allow, and which one is the user's."""
+"""Options: which batch sizes the model and the profile allow, with step times and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from batchlab.words.reasons import reason_text
 
 
 def checked_trials(subject: Subject) -> tuple[Trial, ...]:
-    """Return the requested trials, or raise an error if the model cannot train on their batches."""
+    """Return the requested trials; raise an error if the model cannot train on their batches."""
     trials = subject.trials
     for trial in trials:
         check_batch_norm(subject.summary, trial)
@@ -28,7 +28,7 @@ def checked_trials(subject: Subject) -> tuple[Trial, ...]:
 
 
 def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
-    """Refuse a trial with a smaller last batch if the workload's check failed on such a batch."""
+    """Refuse a trial with smaller last batches if the workload's check failed on such a batch."""
     rests = trial.plan.last_batch_sizes()
     if rests and not summary.last_batch_runs:
         raise BatchSizeError(
@@ -39,7 +39,7 @@ def check_last_batch(summary: WorkloadSummary, trial: Trial) -> None:
 
 
 def refused(option: Option, why: Reason) -> Option:
-    """Return the option marked as unusable, with the reason, and without step time and memory."""
+    """Return a copy of the option, marked as unusable for the reason `why`."""
     return replace(
         option,
         micro_batch_size=option.batch_size,
@@ -69,7 +69,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, batch_sizes: Iterable[int]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return for each batch size by which factor each scaling rule changes the reference's rate."""
+    """Return, for each batch size, the factor by which each scaling rule multiplies the rate."""
     summary, multiples = subject.summary, []
     for size in batch_sizes:
         kappa, of_size = size / summary.batch_size, []
@@ -86,7 +86,7 @@ _TOO_LARGE = Reason.of("does_not_fit")
 
 
 def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
-    """Return the options of an advice; an unusable option has a note with the reason."""
+    """Return the batch sizes of an advice as options; if one is unusable, its note says why."""
     summary, options = subject.summary, []
     for size in subject.sizes_in(profile):
         trial = replace(subject.reference, batch_size=size)
@@ -112,14 +112,14 @@ def candidates_in(subject: Subject, profile: Profile) -> tuple[Option, ...]:
 
 
 def why_untimed(option: Option) -> Reason | None:
-    """Return why a step time is missing; None if it is known or if the option is unusable."""
+    """Return why a step time is unknown; None if it is known, or if the option is unusable."""
     if not option.runs:
         return None
     return option.step_s.reason
 
 
 def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -> Configuration:
-    """Return the workload's own configuration, or raise an error if it cannot be used."""
+    """Return the workload's own configuration, or raise an error if the option is unusable."""
     size = trial.batch_size
     reference = next(option for option in options if option.batch_size == size)
     if reference.runs:
@@ -137,7 +137,7 @@ def reference_of(options: Sequence[Option], trial: Trial, *, device_name: str) -
 
 
 def option_of(profile: Profile, trial: Trial, *, may_accumulate: bool = True) -> Option:
-    """Return the trial's batch size with its step time and memory, or why it cannot be used.
+    """Return the trial's batch size as an option; if it cannot be used, the option says why.
 
     Step time and memory are from the profile. Between two profiled batch sizes, the step time is
     interpolated, and the memory is computed by the fitted memory law.
@@ -170,17 +170,17 @@ def option_of(profile: Profile, trial: Trial, *, may_accumulate: bool = True) ->
         return option
     if is_above and profile.stopped == "memory":
         return refused(option, _TOO_LARGE)
-    # The workload's own and larger sizes are profiled first, so smaller sizes may be missing in a
-    # profile that stopped early.
+    # A profile that stopped early may lack small batch sizes, because the workload's own size and
+    # larger sizes are profiled first.
     if profile.stopped == "time" or (profile.stopped is not None and not is_above):
         return refused(option, Reason.of("profile_ended_before"))
     return refused(option, time.reason or Reason.of("not_profiled"))
 
 
 def mean_step_s(profile: Profile, trial: Trial) -> Estimate:
-    """Return the mean seconds per step of an epoch, including a smaller last batch.
+    """Return the mean seconds per step of an epoch, whose last batch may be smaller.
 
-    A last batch that is smaller than all profiled batch sizes counts with the step time of the
+    A last batch that is smaller than all profiled batch sizes is assumed to take as long as the
     smallest profiled size.
     """
     whole, plan = profile.step_s(trial.batch_size), trial.plan

@@ -1,4 +1,4 @@
-"""Output files: written completely, or the old file stays unchanged if writing fails."""
+"""Output files: write a file completely, or leave the old file unchanged if that fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from batchlab.errors import BatchlabError, UsageError
 def check_output_file(
     path: Path, *, store: Path | None, option: str = "--report", example: str = "report.html"
 ) -> None:
-    """Refuse an unusable path for an output file, before hours of training.
+    """Refuse an unusable path of an output file now, instead of after hours of training.
 
     Args:
         path: the file to be written.
@@ -49,7 +49,7 @@ def write_output_file(path: Path, content: bytes) -> None:
     Raises:
         BatchlabError: the folder is missing or read-only, `path` is a folder, the disk is full.
     """
-    # Write directly into a pipe or device, because a rename by root would replace /dev/null.
+    # Write directly into a pipe or a device: a rename would replace it, even /dev/null.
     if path.exists() and not (path.is_file() or path.is_dir()):
         path.write_bytes(content)
         return

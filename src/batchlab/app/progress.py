@@ -1,4 +1,4 @@
-"""Progress: a running command's reports as lines for a terminal or a notebook."""
+"""Progress: the state of a running command, as lines of text for a terminal or a notebook."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class ProgressState(ProgressListener):
     """A listener that stores a command's progress in attributes, for displays to read."""
 
     def __init__(self) -> None:
-        """Start with empty progress."""
+        """Start the clock, with no progress yet."""
         self.name = ""  # The running command and its subject, such as "sweep mine".
         self.stages: tuple[str, ...] = ()  # All stages in order; empty if there are no stages.
         self.stage = ""  # The current stage: one of `stages`, or another text.
-        self.runs: list[str] = []  # Lines: which runs the command waits for, and why.
-        self.lead = ""  # The leading configuration in words, or "" if unknown.
+        self.runs: list[str] = []  # Lines of text: which runs the command waits for, and why.
+        self.lead = ""  # The best configuration so far, in words; "" if unknown.
         self.doing = ""  # The current work in words.
         self._began_s = time.monotonic()
-        # When the budget began, by `time.monotonic()`, and the seconds of the budget.
+        # The time at which the budget started, by `time.monotonic()`, and the budget in seconds.
         self._budget: tuple[float, float] | None = None
         self._done_fraction: float | None = None
-        # When the stage is expected to end, by `time.monotonic()`.
+        # The time at which the current stage is expected to end, by `time.monotonic()`.
         self._ends_s: float | None = None
 
     def begins(self, *, command: str, subject: str, stages: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ class ProgressState(ProgressListener):
         self._done_fraction = self._ends_s = None
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
-        """Store the spent and total seconds."""
+        """Store the spent seconds and the total seconds of the budget."""
         self._budget = (time.monotonic() - spent_s, budget_s)
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
@@ -51,7 +51,7 @@ class ProgressState(ProgressListener):
         self.runs = [text("now: {doing}", doing=doing), text("why: {why}", why=because)]
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Store the leading configuration."""
+        """Store the configuration that is the best so far."""
         found = "best so far: batch size {size} at learning rate {rate:rate}"
         self.lead = text(found, size=batch_size, rate=learning_rate)
 
@@ -75,7 +75,7 @@ class ProgressState(ProgressListener):
 
     @property
     def done_fraction(self) -> float | None:
-        """The spent fraction of the budget, or without a budget the done fraction of the work."""
+        """The spent fraction of the budget; without a budget, the fraction of the work done."""
         if (spent := self.spent) is not None:
             return spent[0] / spent[1]
         return self._done_fraction
@@ -92,10 +92,10 @@ _LONGEST_BAR = 30
 
 
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
-    """Return the lines of a display: the stage, a progress bar, and further lines if known.
+    """Return the lines of a progress display: the stage, a progress bar, and details if known.
 
-    The further lines are the leading configuration and the current work. A line longer than
-    `width` characters is cut off.
+    The details are the best configuration so far and the current work. Lines are cut after `width`
+    characters.
     """
     lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]
     if state.lead:

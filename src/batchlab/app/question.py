@@ -1,4 +1,4 @@
-"""Question: a call of batchlab from any interface, and checks that do not need the workload."""
+"""Question: the arguments of one call of batchlab, with checks that do not need the workload."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from batchlab.runs.cluster import Cluster
 from batchlab.script.command import TrainingCommand
 from batchlab.workload.definition import Workload
 
-# The default budget of an advice in seconds, as people wait 2 to 3 minutes for a first answer.
+# The default budget of an advice, in seconds: people wait 2 to 3 minutes for a first answer.
 DEFAULT_BUDGET_S = 180.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """One call of batchlab; the public functions, such as `advise`, explain the fields."""
+    """The arguments of one call of batchlab, as explained in functions such as `advise`."""
 
-    name: str  # the function: "advise", "sweep", "profile", "noise" or "check"
+    name: str  # The called function: "advise", "sweep", "profile", "noise" or "check".
     workload: Workload | TrainingCommand | str
-    budget: Budget  # the time limit, counted from the start of the call
+    budget: Budget  # The time limit of the call, counted from its start.
     listener: ProgressListener
     objective: Objective = "time"
     target: tuple[str, float] | None = None
@@ -53,15 +53,15 @@ class Request:
     plans: tuple[PlanName, ...] = ()
     device: str = "cpu"
     trainer: TrainerName = "fastest"
-    cluster: Cluster | None = None  # where trials run, or None for this machine
+    cluster: Cluster | None = None  # The cluster on which trials run; None for this machine.
     memory_limit_bytes: int | None = None
-    # The profile of another machine; a memory limit of this request replaces the profile's limit.
+    # The profile of another machine. If `memory_limit_bytes` is given, it is set in the profile.
     profile: Profile | None = None
     store: Path | None = None
     command: str | None = None
 
     def __post_init__(self) -> None:
-        """Raise a UsageError for arguments that cannot be combined."""
+        """Raise a UsageError for arguments that contradict each other or this machine."""
         if self.cluster is not None:
             if self.name == "advise" and self.profile is None and not self.is_device_here:
                 raise UsageError(
@@ -84,7 +84,7 @@ class Request:
 
     @property
     def is_device_here(self) -> bool:
-        """Whether this machine has the device; with a cluster, only its nodes need the device."""
+        """Whether this machine has the device; if not, only the nodes of a cluster can use it."""
         kind, _, index = self.device.partition(":")
         return kind != "cuda" or int(index or 0) < torch.cuda.device_count()
 
@@ -99,7 +99,7 @@ def asked(
     listener: ProgressListener | None = None,
     **given: Any,
 ) -> Request:
-    """Check a call's arguments and return its Request; `name` is the called function."""
+    """Check the arguments of a call of the function `name`, and return them as a Request."""
     arguments: dict[str, Any] = {}
     for argument, value in {"budget": budget, **given}.items():
         if value is not None:

@@ -33,13 +33,13 @@ def put_advice(store: Store, study_id: str, advice: Advice) -> None:
 class Advised:
     """An advice, with the study and the profile that the advice is based on."""
 
-    advice: Advice  # The recommendation.
-    study: Study  # The workload and its training runs.
-    profile: Profile  # The step times and memory, measured on this or another machine.
+    advice: Advice  # The recommendation to the user.
+    study: Study  # The workload with its training runs.
+    profile: Profile  # Step times and memory by batch size, of this or another machine.
 
 
 def advice_of(store: Store, study: Study) -> Advised | None:
-    """Return a study's advice with its evidence, or None if there is no advice.
+    """Return a study's advice with its study and profile, or None if there is no advice.
 
     An advice that this version cannot read counts as missing. Calling the study's command again
     computes a new advice from the stored trials.
@@ -51,7 +51,7 @@ def advice_of(store: Store, study: Study) -> Advised | None:
         advice = _ADVICE.decoded(text)
     except msgspec.DecodeError:
         return None
-    # Use the last profile, because the first may have only the batch size of the reference.
+    # Use the last profile, because the first may have only the reference batch size.
     for entry in reversed(stored_journal(store, study.study_id)):
         if (profile := entry.elsewhere or entry.profile) is not None:
             return Advised(advice=advice, study=study, profile=Profile.from_json(profile))
@@ -59,18 +59,18 @@ def advice_of(store: Store, study: Study) -> Advised | None:
 
 
 def study_of(shown: Study | Advised) -> Study:
-    """Return `shown` if it is a study, or else the study of the advice."""
+    """Return the study: `shown` itself, or the study of an advice."""
     return shown.study if isinstance(shown, Advised) else shown
 
 
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """Open a store and return a study, with its advice if there is a readable advice."""
+    """Open a store; return the study whose id begins with `study`, or the last, or its advice."""
     with Store.existing(store) as opened:
         return stored_in(opened, study)
 
 
 def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """Return a study of an open store, with its advice if there is a readable advice."""
+    """Return the study whose id begins with `study`, or the last study, or its advice if any."""
     record = store.study(_study_id(store.studies(), study, store.path))
     advised = advice_of(store, record)
     if advised is not None:
@@ -95,7 +95,7 @@ def page_of(shown: Study | Advised) -> str:
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
-    """Return a study or advice as text; if `explains`, the text says how the advice was reached."""
+    """Return a study or an advice as text; if `explains`, also how the advice was reached."""
     if not isinstance(shown, Advised):
         from batchlab.report.sweep_page import text_report
 
@@ -124,8 +124,8 @@ def write_files(
 ) -> tuple[Path, ...]:
     """Write a study as a page, text, JSON document, tables or images.
 
-    A page, text, JSON document or first table is written to `path`. For each image and each further
-    table, its name is added to the name of `path`. If `path` is None, the file is called
+    A page, a text, a JSON document or the first table is written to `path`. The files of images and
+    further tables have their own names added to the name of `path`. If `path` is None, it is
     `batchlab-report.` followed by the format.
 
     Returns:
@@ -181,7 +181,7 @@ def _study_id(
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
-    """Write the page of an advice or a study to `path`; read an advice's runs from its store."""
+    """Write the page of an advice or a study to `path`; read the runs of an advice from disk."""
     if isinstance(record, Study):
         check_output_file(path, store=None, option="report")
         write_page(record, path)

@@ -1,4 +1,4 @@
-"""Save weights: write the trained model of an advice's recommended configuration to a file."""
+"""Save weights: write the weights of a model, trained as an advice recommends, to a file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from batchlab.words.catalogue import number_text
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SavedWeights:
-    """The file that was written, the run that its weights are from, and their metric value."""
+    """The file with the weights, the run that they are from, and their metric value."""
 
     path: Path  # The safetensors file.
     record: TrialRecord  # The training run that made the weights.
     metric: str  # The name of the validation metric.
-    value: float | None  # The metric's value with the saved weights; None if never evaluated.
-    are_averaged: bool = False  # Whether the weights are averages made by `ema`.
+    value: float | None  # The metric value of the saved weights; None if never evaluated.
+    are_averaged: bool = False  # Whether the weights are the averages that `Workload.ema` makes.
 
 
 def save_weights(
@@ -51,7 +51,7 @@ def save_weights(
     Raises:
         BatchlabError: the study has no recommendation that was trained, or no file can be written.
     """
-    from safetensors.torch import save  # imported only here, because importing torch is slow
+    from safetensors.torch import save  # Imported only if used, because importing torch is slow.
 
     from batchlab.training.checkpoint import load_weights
 
@@ -85,7 +85,7 @@ def save_weights(
 
 
 def _longest(records: tuple[TrialRecord, ...], named: Configuration, advice: Advice) -> TrialRecord:
-    """Return a configuration's longest run; of equally long runs, the best by its final value."""
+    """Return a configuration's longest run; of equally long runs, that with the best end value."""
     runs = [record for record in records if record.ended_well and advice.is_of(record.trial, named)]
     if not runs:
         raise UsageError(

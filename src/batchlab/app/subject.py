@@ -1,4 +1,4 @@
-"""Subject: the workload or script of a question, with the question's arguments resolved."""
+"""Subject: the workload or command that a question is about, with its batch sizes and trials."""
 
 from __future__ import annotations
 
@@ -27,41 +27,41 @@ KindT = TypeVar("KindT")
 
 DEFAULT_EPOCHS = 10
 _SMALLEST = 8
-# Evaluations per epoch of a run without a target: just enough to plot the curve.
+# The number of evaluations per epoch in a run without a target: enough to plot the curve.
 _LOOKS_AT_AN_EPOCH = 16
-# After these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, and the plan
-# `grow` multiplies the batch size by `_CUT`. Common schedules change late in a run, too.
+# After each of these fractions of a run, the plan `decay` divides the learning rate by `_CUT`, and
+# the plan `grow` multiplies the batch size by `_CUT`. Common schedules change late in a run, too.
 _CUTS, _CUT = (0.4, 0.7, 0.9), 4.0
 _SWEPT = (64, 256, 1024)
 # The default ratio of a plan's large batch size to the workload's own batch size.
 _LARGER = 16
-# Batch sizes below `_SMALLEST` are tried only if an epoch at `_SMALLEST` has fewer steps than this.
+# Try batch sizes below `_SMALLEST` only if an epoch at `_SMALLEST` has fewer steps than this.
 _STEPS_PER_EPOCH = 32
 
 
 class Subject:
-    """The workload or training command of a question, with defaults filled into the arguments.
+    """The workload or training command of a question, with defaults for omitted arguments.
 
-    The subclasses in `batchlab.app.subjects` measure and train the subject.
+    The subclasses in `batchlab.app.subjects` measure and train it.
     """
 
-    summary: WorkloadSummary  # The subject's facts, which are complete after `look`.
+    summary: WorkloadSummary  # The facts about the workload or command; complete after `look`.
     name: str  # The name in messages and reports.
     metrics: tuple[MetricSummary, ...]
-    shares: frozenset[str] = frozenset()  # The metrics that are fractions of the examples.
+    shares: frozenset[str] = frozenset()  # The metrics that are fractions, such as the accuracy.
     has_validation = True
-    takes_micro_batches = True  # True if a step may be split into micro-batches.
-    n_devices = 1  # The number of devices on which a training runs.
+    takes_micro_batches = True  # Whether a batch may be split into micro-batches.
+    n_devices = 1  # The number of devices that share each batch.
     is_usual = False  # Whether the batch size is a default that no user chose.
     has_shape = False  # Whether the learning rate may have a schedule over the training.
-    may_stretch = False  # Whether the schedule adapts to any number of steps.
-    constant_until = 0.0  # The schedule's rate is constant up to this fraction of a training.
-    stops_early = False  # Whether trainings may stop early, by `patience_epochs`.
-    # The subject's own number of epochs; None if the subject has no such number.
+    may_stretch = False  # Whether the learning-rate schedule adapts to any number of steps.
+    constant_until = 0.0  # The learning rate is constant up to this fraction of a training.
+    stops_early = False  # Whether `Workload.patience_epochs` may end a training early.
+    # The number of epochs that the workload or command plans; None if it plans none.
     planned_epochs: int | None = None
-    planned_target: tuple[str, float] | None = None  # The subject's own target.
+    planned_target: tuple[str, float] | None = None  # The target that the workload plans.
     weighs_examples = False  # Whether the loss is a weighted mean over the examples.
-    why_no_plans: str | None = None  # A feature of the subject that excludes plans, in words.
+    why_no_plans: str | None = None  # The feature that makes plans impossible, in words.
     keeps_cadence = True  # Whether batchlab, not a script, chooses the steps of evaluations.
 
     def __init__(self, question: Request) -> None:
@@ -72,7 +72,7 @@ class Subject:
     def epochs(self) -> int | None:
         """The number of epochs of a run, or None if runs do not end after a number of epochs.
 
-        Requested epochs come first, then those that the workload or script plans, then the default.
+        It is the requested number; else the number that the workload plans; else the default.
         """
         question = self.question
         if question.epochs is not None or question.steps is not None:
@@ -85,7 +85,7 @@ class Subject:
         """Return default epochs, or None if a script, the target or the budget ends the runs.
 
         Raises:
-            UsageError: an advice on a script needs the epochs of a whole training.
+            UsageError: an advice on a script needs the number of epochs, which the user must give.
         """
         is_advice, is_script = self.question.name == "advise", not self.keeps_cadence
         needs_epochs = self.has_shape or self.question.objective == "quality"
@@ -121,7 +121,7 @@ class Subject:
 
     @property
     def metric(self) -> str:
-        """The metric that compares runs: the target's metric, else the subject's first metric."""
+        """The metric by which runs are compared: the target's metric, else the first metric."""
         return self.target.metric if self.target else self.metrics[0].name
 
     @property
@@ -142,7 +142,7 @@ class Subject:
         return "none" if self.summary.adam is None else "sqrt"
 
     def _checked_target(self, metric: str, value: float) -> Target:
-        """Return a target on validation data, or raise an error for an impossible target."""
+        """Return a target for the validation data, or raise an error if it is impossible."""
         better = {m.name: m.better for m in self.metrics}
         given = f"target {metric}={value:g}"
         if metric not in better:
@@ -161,7 +161,7 @@ class Subject:
 
     @property
     def length(self) -> RunLength:
-        """When trials end and when they are evaluated: often if there is a target, else rarely."""
+        """The end and the evaluations of trials, which are frequent only if there is a target."""
         length = self.seldom_watched_length
         if length.until is None:
             return length
@@ -169,7 +169,7 @@ class Subject:
 
     @property
     def seldom_watched_length(self) -> RunLength:
-        """Like `length`, but trials are evaluated rarely, just enough for a plot."""
+        """The same as `length`, but with rare evaluations, just enough to plot the curve."""
         epochs, steps = self.epochs, self.question.steps
         length = RunLength(
             epochs=epochs,
@@ -184,7 +184,7 @@ class Subject:
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """The requested batch sizes, or else the default batch sizes of the batchlab command."""
+        """The requested batch sizes; if none are requested, those of `usual_batch_sizes`."""
         sizes = []
         for size in self.question.batch_sizes or self.usual_batch_sizes():
             number = self.summary.n_train if size == "full" else size
@@ -195,11 +195,11 @@ class Subject:
 
     @property
     def assumes_examples(self) -> bool:
-        """Whether the number of training examples is a guess, so batch sizes have no maximum."""
+        """Whether the number of training examples is only assumed, so that no size is too large."""
         return False
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return the batchlab command's default batch sizes, such as powers of 2 for a profile."""
+        """Return the default batch sizes for the question, such as powers of 2 for a profile."""
         n_train, size = self.summary.n_train, self.summary.batch_size
         if self.question.plans:
             return (size, min(n_train, _LARGER * size))
@@ -213,13 +213,13 @@ class Subject:
 
     @property
     def candidates(self) -> tuple[int, ...]:
-        """The batch sizes to compare, including the subject's own size, in ascending order."""
+        """The batch sizes to compare, including the user's own batch size, in ascending order."""
         return tuple(sorted({self.summary.batch_size, *self.batch_sizes}))
 
     def sizes_in(self, profile: Profile) -> tuple[int, ...]:
-        """Return the batch sizes to compare.
+        """Return the batch sizes to compare, given a profile.
 
-        For a script whose user named no batch sizes, they include the sizes of the profile.
+        For a script, they include all profiled sizes if the user requested no sizes.
         """
         sizes = set(self.candidates)
         if self.summary.is_own_command and self.question.batch_sizes is None:
@@ -228,7 +228,7 @@ class Subject:
 
     @property
     def reference(self) -> Trial:
-        """The trial with the subject's own batch size and learning rate, and seed 0."""
+        """The trial with the workload's own batch size and learning rate, and seed 0."""
         check_batch_size(self.summary.batch_size, self.summary)
         return self.trial(self.summary.batch_size, self.summary.learning_rate, seed=0)
 
@@ -249,7 +249,7 @@ class Subject:
         return tuple({trial.trial_id: trial for trial in trials}.values())
 
     def trial(self, batch_size: int, learning_rate: float, *, seed: int) -> Trial:
-        """Return a trial, with the rate scaled by the requested rule; refuse impossible sizes."""
+        """Return a trial, its learning rate scaled by the requested rule; refuse a wrong size."""
         question = self.question
         micro = question.micro_batch_size or batch_size
         if micro > batch_size:
@@ -329,7 +329,7 @@ class Subject:
                 )
 
     def study_name(self, study_id: str) -> StudyName:
-        """Return what is stored about the study: id, command, workload, machine and margin."""
+        """Return the description of a study for the store: command, workload and machine."""
         question, summary = self.question, self.summary
         return StudyName(
             study_id=study_id,
@@ -341,22 +341,22 @@ class Subject:
 
     @property
     def may_accumulate(self) -> bool:
-        """Whether steps may use micro-batches; an advice forbids them if they change the loss."""
+        """Whether batches may be split; in an advice, only if that does not change the loss."""
         is_other_loss = self.question.name == "advise" and self.summary.loss_couples
         return self.takes_micro_batches and not is_other_loss
 
     @property
     def memory_limit_bytes(self) -> int | None:
-        """The requested memory limit; None if a given profile already applies the limit."""
+        """The requested memory limit; None if a profile was given, which has the limit itself."""
         if self.question.profile is not None:
             return None
         return self.question.memory_limit_bytes
 
 
 def candidate_batch_sizes(n_train: int, *, reference: int) -> tuple[int, ...]:
-    """Return the batch sizes to try: `reference`, `USUAL_SIZES` and powers of 2.
+    """Return the default batch sizes of an advice: `reference`, `USUAL_SIZES` and powers of 2.
 
-    The powers of 2 start at 8 (for few examples, `n_train` / 32) and end at `n_train`.
+    The powers of 2 are from 8 (with few examples, from `n_train` / 32) to `n_train`.
     """
     smallest = min(_SMALLEST, max(1, n_train // _STEPS_PER_EPOCH))
     wanted = {*USUAL_SIZES, reference}
@@ -377,7 +377,7 @@ def check_batch_size(batch_size: int, summary: WorkloadSummary) -> None:
 
 
 def value_of(ended: Ended, kind: type[KindT], what: str) -> KindT:
-    """Return the value that a child process sent, or raise the error that the child raised."""
+    """Return the value that a child process returned, or raise the error that ended it."""
     if ended.status is None:
         assert isinstance(ended.value, kind)
         return ended.value

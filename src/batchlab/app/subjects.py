@@ -1,4 +1,4 @@
-"""The two kinds of subject: a workload, trained in child processes, and a user's command."""
+"""The two subclasses of `Subject`: one for a workload, one for a user's training command."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ def stored_summary(store: Path | None, workload_id: str) -> WorkloadSummary | No
     try:
         with Store.existing(store) as opened:
             return opened.workload(workload_id)
-    except NoStoreError:  # the store will be created later, so check only its folder
+    except NoStoreError:  # The store is created later, so check only its folder.
         check_store_folder(store)
         return None
 
 
-# Steps are timed with a learning-rate schedule of this length, which does not affect step times.
+# The length of the learning-rate schedule while steps are timed. It does not affect step times.
 _HORIZON_STEPS = 10**9
 _CHECK_TIMEOUT_S = 300.0
 
 
 class WorkloadSubject(Subject):
-    """A workload that trains in child processes."""
+    """A workload, which is checked, measured and trained in child processes."""
 
     def __init__(self, question: Request) -> None:
-        """Load the workload; fill the summary with facts that are known without running it."""
+        """Load the workload; fill `summary` with the facts that are known without running it."""
         super().__init__(question)
         assert not isinstance(question.workload, TrainingCommand)
         self._loaded = load_workload(question.workload, question.settings)
@@ -98,9 +98,9 @@ class WorkloadSubject(Subject):
         scheduler = workload.scheduler
         is_told = scheduler is None or bool(horizons_of(scheduler))
         self.may_stretch = self.has_shape and is_told and not self.stops_early
-        # While the learning rate is constant, trainings of different lengths take the same steps.
-        # So one training can start from another's checkpoint, except on a cluster, whose nodes
-        # share no checkpoints.
+        # While the learning rate is constant, trainings of different lengths are equal. So one can
+        # start from the checkpoint of another, except on a cluster, whose nodes share no
+        # checkpoints.
         if self.may_stretch and question.cluster is None:
             self.constant_until = constant_until(workload.schedule)
         self.takes_micro_batches = workload.takes_micro_batches
@@ -156,10 +156,10 @@ class WorkloadSubject(Subject):
         return self._packed
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the workload's summary, from the store or by checking it; report its warnings.
+        """Complete `summary` from the store or by checking the workload; report its warnings.
 
-        Before the check, which is slow, `refuse` is called, which raises an error if the workload
-        cannot answer the question.
+        `refuse` is called before the slow check. It raises an error if the question cannot be
+        answered for this workload.
         """
         self._refuse()
         refuse()
@@ -205,7 +205,7 @@ class WorkloadSubject(Subject):
                 *(check_workload, self.packed, device, summary, with_steps),
                 timeout_s=self.question.budget.time_limit_s(_CHECK_TIMEOUT_S),
             )
-            # If memory ran out, the loop goes on and checks again without training steps.
+            # If memory ran out, check the workload once more, without training steps.
             if ended.status is not Status.OOM:
                 break
         self.question.budget.refuse_if_out_of_time("checking the workload")
@@ -227,7 +227,7 @@ class WorkloadSubject(Subject):
     ) -> Profile:
         """Measure step time and memory on this machine, each batch size in its own child process.
 
-        Only the command `profile` times a compiled model, as advice trains without compiling.
+        Only the command `profile` also times a compiled model, because an advice compiles none.
         """
         is_compiled = self.question.name == "profile" and COMPILED in self.summary.warnings
         trial, device = self._whole_steps, self.question.device
@@ -253,7 +253,7 @@ class WorkloadSubject(Subject):
 
     @property
     def _whole_steps(self) -> Trial:
-        """The reference trial without smaller last batches, so that all steps have one size."""
+        """The reference trial without smaller last batches, so that all batches have one size."""
         return replace(
             self.trial(self.summary.batch_size, self.summary.learning_rate, seed=0),
             drop_last=True,
@@ -261,7 +261,7 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Time the steps of two batch sizes in turn, in one child process; return the ratios."""
+        """Time steps of two batch sizes in turn, in one child process; return the time ratios."""
         shapes = []
         for point in points:
             shapes.append((point.batch_size, point.micro_batch_size, point.threads))
@@ -286,26 +286,27 @@ class WorkloadSubject(Subject):
 # The check of a command may take `_CHECK_SHARE` of the budget, and at most `_CHECK_S` seconds.
 _CHECK_SHARE = 0.25
 _CHECK_S = 900.0
-# Starting a script and timing its steps at all batch sizes may take this share of the budget.
+# All starts of a script and the timing of its steps, at all batch sizes, may together take this
+# share of the budget.
 _TIMING_SHARE = 0.3
-# Timing one batch size is expected to take these seconds after the start of the script.
+# After the start of a script, timing its steps at one batch size is expected to take this long.
 _TIMED_S = 4.0
-# Arguments that are refused for commands, because batchlab cannot apply them to a script.
+# Arguments that are refused for a user's command, because batchlab cannot apply them to a script.
 _NOT_OF_COMMANDS = (
     *("settings", "scaling_rule", "sampling", "drop_last", "micro_batch_size"),
     *("device", "trainer", "measure", "plans"),
 )
-# The default values of the arguments in `_NOT_OF_COMMANDS`; a default value is not refused.
+# The default values of the arguments in `_NOT_OF_COMMANDS`, which are not refused.
 _BY_DEFAULT: tuple[object, ...] = ("none", "reshuffle", "cpu", "fastest", False, None, (), {})
 
 
 class CommandSubject(Subject):
-    """A user's training command, run to check the command, to time steps and to train."""
+    """A user's training command, which is run to check it, to time its steps and to train."""
 
     keeps_cadence = False
 
     def __init__(self, question: Request) -> None:
-        """Compute the command's id without running the command."""
+        """Store the command and the hash of its files, without running it."""
         super().__init__(question)
         assert isinstance(question.workload, TrainingCommand)
         self._command = question.workload
@@ -318,7 +319,7 @@ class CommandSubject(Subject):
         self._workload_id = command_identity(self._command)
 
     def _refuse(self) -> None:
-        """Raise an error for arguments that are impossible with a command, before any run."""
+        """Raise an error for arguments that are impossible with a user's command."""
         question = self.question
         needs_rate = question.name == "advise" or question.learning_rates is not None
         if needs_rate and not self._command.takes("learning_rate"):
@@ -343,9 +344,9 @@ class CommandSubject(Subject):
             assert self.length
 
     def look(self, refuse: Callable[[], object]) -> None:
-        """Complete the command's summary, from the store or by short runs; report its warnings.
+        """Complete `summary` from the store or by short runs of the command; report its warnings.
 
-        Then `refuse` is called, which raises an error if the command cannot answer the question.
+        Then call `refuse`, which raises an error if the question cannot be answered.
         """
         self._refuse()
         stored = stored_summary(self.question.store, self._workload_id)
@@ -357,8 +358,7 @@ class CommandSubject(Subject):
             )
         for text in self.summary.warnings:
             self.question.listener.warning(text)
-        # Called last, because `refuse` needs the number of training examples, which is known only
-        # from the summary.
+        # Call `refuse` last, because it needs the number of training examples in the summary.
         refuse()
 
     def _checked(self, *, proves: bool) -> WorkloadSummary:
@@ -381,13 +381,13 @@ class CommandSubject(Subject):
 
     @property
     def assumes_examples(self) -> bool:
-        """Whether the number of training examples is a guess, so batch sizes have no maximum."""
+        """Whether the number of training examples is only assumed, so that no size is too large."""
         return self._command.assumes_examples(self.summary.n_train)
 
     def usual_batch_sizes(self) -> tuple[int, ...]:
-        """Return default batch sizes: the command's own size divided by 4, and times 1, 4 and 16.
+        """Return default batch sizes: the user's own size divided by 4, and times 1, 4 and 16.
 
-        For an advice, return the command's own size halved and doubled repeatedly, if the budget
+        For an advice, return the user's own size halved and doubled repeatedly, if the budget
         suffices to time all of these sizes.
         """
         size, n_train = self.summary.batch_size, self.summary.n_train
@@ -422,8 +422,8 @@ class CommandSubject(Subject):
             listener=listener,
             is_command=True,
             are_given=question.batch_sizes is not None,
-            # On several devices, each gets a part of every micro-batch, so only multiples of the
-            # number of devices would be possible.
+            # Micro-batches would have to be multiples of the number of devices, because each device
+            # gets a part of every micro-batch.
             may_accumulate=self._command.devices == 1
             and {"micro_batch_size", "accumulation_steps"} <= self._command.placeholders,
         )
@@ -437,7 +437,7 @@ class CommandSubject(Subject):
         return Ended(value=point.timing)
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Return no ratios of step times, because two runs of a command cannot take turns."""
+        """Return no ratios of step times, because a command cannot alternate two batch sizes."""
         return Ended()
 
     def _timed(self, trial: Trial, limit_s: float) -> ProfilePoint:
@@ -454,7 +454,7 @@ AnySubject = WorkloadSubject | CommandSubject
 
 
 def subject_of(question: Request) -> AnySubject:
-    """Return the question's subject; a workload given as a file is loaded by running the file."""
+    """Return the workload or command of a question; if a file defines it, the file is run."""
     if isinstance(question.workload, TrainingCommand):
         return CommandSubject(question)
     return WorkloadSubject(question)
@@ -468,7 +468,7 @@ def _folder() -> Iterator[Path]:
 
 
 def doubled_batch_sizes(n_train: int, *, own: int) -> tuple[int, ...]:
-    """Return `own`, its repeated halves (whole and at least 8) and doubles (up to `n_train`)."""
+    """Return `own`, its halves (whole numbers >= 8) and its doubles (<= `n_train`), ascending."""
     sizes = [own]
     while sizes[0] % 2 == 0 and sizes[0] >= 16:
         sizes.insert(0, sizes[0] // 2)

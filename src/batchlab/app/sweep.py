@@ -116,7 +116,7 @@ def swept(question: Request) -> Study:
     stages = text(_TIMING), text(_TRAINING, n=len(trials))
     question.listener.begins(command="sweep", subject=subject.name, stages=stages)
     summary = subject.summary
-    for trial in trials:  # refuse an optimizer that lacks a setting that the rule scales
+    for trial in trials:  # Refuse a rule that scales a setting which the optimizer lacks.
         moved_adam(
             summary.adam,
             trial.scaling_rule,
@@ -134,14 +134,14 @@ _TIMING = "timing each batch size alone"
 _TRAINING = "training {n:1 trial|# trials}"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
-# Timing one batch size may take this share of the remaining budget.
+# Timing the steps of one batch size may take this share of the remaining budget.
 _TIMING_SHARE = 0.2
-# Warn if step times vary by more than this fraction; on a quiet machine they vary by a few percent.
+# Warn if step times vary by more than this fraction. On an idle machine they vary by a few percent.
 _UNSTEADY_FRACTION = 0.3
 
 
 def _stored_study(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> Study:
-    """Time the steps of unfinished trials, train these trials, and return the stored study."""
+    """Time the steps of unfinished trials, train these trials, and return the whole study."""
     budget, listener = subject.question.budget, subject.question.listener
     trial_ids = tuple(trial.trial_id for trial in trials)
     study_id = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:16]
@@ -168,7 +168,7 @@ def _stored_study(store: Store, subject: AnySubject, trials: Sequence[Trial]) ->
 
 
 def _unfinished(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials without a stored record or with a record that must be trained further."""
+    """Return the trials that have to be trained, or trained further."""
     keeps, length, unfinished = subject.keeps_cadence, subject.seldom_watched_length, []
     for trial in trials:
         if not is_answered(store.record(trial.trial_id), length, keeps_cadence=keeps):
@@ -177,15 +177,15 @@ def _unfinished(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> l
 
 
 def _timings(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> dict[int, StepTiming]:
-    """Return step times by batch size, from the store or measured and stored now."""
+    """Return step times by batch size from the store; measure and store those that are missing."""
     question, listener = subject.question, subject.question.listener
-    constant: dict[int, Trial] = {}  # for each batch size, a trial with this size from start to end
+    constant: dict[int, Trial] = {}  # For each batch size, a trial that never changes its size.
     for trial in trials:
         for size in trial.batch_sizes:
             constant[size] = trial.throughout(size)
     timings: dict[int, StepTiming] = {}
     waiting = "another sweep on this store was timing steps"
-    # If two sweeps start at once, one times the steps and the other reads the results.
+    # If two sweeps start at once, one of them times the steps, and the other reads these times.
     with own_turn(store, "step-times", budget=question.budget, while_waiting=waiting):
         place, first = place_here(question.device), trials[0]
         for timing in store.timings(first.workload_id, first.device, place=place):
@@ -206,17 +206,17 @@ def _timings(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> dict
 
 
 def _timing(subject: AnySubject, trial: Trial) -> StepTiming | None:
-    """Time the steps of a trial; warn if the times vary, or if the timing failed (return None)."""
+    """Time the steps of a trial, and warn if the times vary; warn and return None on a failure."""
     budget, listener, size = subject.question.budget, subject.question.listener, trial.batch_size
     timeout_s = budget.time_limit_s(_TIMING_TIMEOUT_S)
     if budget.seconds is not None:
-        # Limit the timing, as a batch size with slow steps must leave time for training.
+        # Limit the time of this, because a batch size with slow steps must leave time for training.
         timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
     ended = subject.timed(trial, timeout_s=timeout_s)
     timing = ended.value
     if not isinstance(timing, StepTiming):
         budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
-        # Only warn: the trial will fail too, and its record will contain the reason.
+        # Only warn, because the training will fail too, and its record will contain the reason.
         listener.warning(
             f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"
         )
@@ -235,7 +235,7 @@ def _train(
 ) -> None:
     """Train the trials within the budget, and store their records."""
     question, budget = subject.question, subject.question.budget
-    # A single trial uses the fastest number of threads. Several trials use one thread each.
+    # A single trial uses the fastest number of CPU threads. Several trials use one thread each.
     first, threads = trials[0], 1
     if len(trials) == 1 and first.batch_size in timings:
         threads = timings[first.batch_size].threads
