@@ -26,13 +26,13 @@ TargetOrigin = Literal["given", "pilot", "easier"]
 EndingVerdict = Literal["no_worse", "worse", "open"]
 Purpose = Literal["pilot", "search", "whole"]
 
-# The least probability that is called sure, and the least that is called likely. A configuration is
-# recommended only if it is likely no worse than the present one.
+# The least probability that is called "sure", and the least that is called "likely". A
+# configuration is recommended only if it is likely no worse than the reference configuration.
 SURE, LIKELY = 0.95, 0.8
 
 
 Variant = tuple[int, float | None]
-"""Batch size, and epochs of the learning-rate schedule (None if as many as the reference's)."""
+"""A batch size, and the epochs of a training (None if as many as in the reference training)."""
 
 
 def is_same_rate(one: float, other: float) -> bool:
@@ -41,7 +41,7 @@ def is_same_rate(one: float, other: float) -> bool:
 
 
 def tenths_of(chance: float) -> int:
-    """Return a probability in tenths, rounded, but at most 9 and, below `LIKELY`, at most 7."""
+    """Return 10 * `chance`, rounded, but at most 9, and at most 7 if `chance` is below `LIKELY`."""
     return min(9 if chance >= LIKELY else math.ceil(10 * LIKELY) - 1, round(10 * chance))
 
 
@@ -56,7 +56,7 @@ class Configuration:
         learning_rate: the learning rate to set in the optimizer.
         epochs: the epochs that the learning-rate schedule spans; None if as many as in the
             reference configuration.
-        adam: Adam's betas, eps and weight decay; None if equal to the reference's.
+        adam: Adam's betas, eps and weight decay; None if equal to the reference configuration's.
     """
 
     batch_size: int
@@ -71,7 +71,7 @@ class Configuration:
         object.__setattr__(self, "accumulation_steps", passes)
 
     def is_same(self, other: Configuration | RateTried) -> bool:
-        """Return whether batch size, rate and epochs are equal; micro-batches may differ."""
+        """Return whether both have the same batch size, learning rate and epochs."""
         return (variant_of(self), self.learning_rate) == (variant_of(other), other.learning_rate)
 
 
@@ -81,11 +81,11 @@ class Option:
 
     batch_size: int  # Examples per optimizer step.
     micro_batch_size: int  # Examples per pass; fewer than `batch_size` if memory is short.
-    # Seconds per step with nothing else running, from a fit to the times of all batch sizes; a mean
-    # over the steps of an epoch, because the last batch of an epoch may be smaller.
+    # Seconds per step with nothing else running, from a fit to the times of all batch sizes. It is
+    # the mean over an epoch, because the last batch of an epoch may be smaller.
     step_s: Estimate
     peak_bytes: int | None  # Peak memory without that of an idle process; None if not reported.
-    note: Reason | None = None  # Why the profile failed (memory or an error); None if it ran.
+    note: Reason | None = None  # Why the batch size failed in the profile; None if it ran.
     adam: AdamSettings | None = None  # Adam's settings; None if equal to the reference's.
 
     @property
@@ -101,20 +101,20 @@ class Question:
     objective: Objective  # The quantity to optimize: "time", "samples" or "quality".
     metric: str  # The validation metric by which a model counts as trained.
     better: Better  # Whether "higher" or "lower" values of the metric are better.
-    # A model that reaches this value counts as trained; None if a run of the reference sets it.
+    # A model that reaches this value counts as trained; None if a run of `reference` sets it.
     target: Target | None
     reference: Configuration  # The user's present configuration, or a default.
-    # True if the reference is a default. All configurations are then compared with the reference
-    # batch size at its best learning rate.
+    # True if `reference` is a default that the user did not choose. Other configurations are then
+    # compared with the reference batch size at its best learning rate.
     is_usual: bool = False
-    # Every batch size that may be recommended, ascending, including the reference's.
+    # Every batch size that may be recommended, ascending, including the reference batch size.
     options: tuple[Option, ...]
     n_train: int  # Examples in the training set.
     n_validation: int | None = None  # Examples in the validation set; None if not known.
     # A final value that is worse by up to this margin counts as no worse; None if the rule of
     # `belief.margin` sets the margin.
     margin: float | None = None
-    delta: float = 0.1  # `Advice.flat_set`: sizes that cost at most 1 + `delta` times the least.
+    delta: float = 0.1  # Batch sizes in `Advice.flat_set` cost at most 1 + `delta` times the least.
     budget_s: float  # Seconds that all runs together may take, by the engine's clock.
     # The epochs that the user plans for one training; None if only the budget limits a training.
     # For objective quality, the number of epochs that every batch size is trained for.
@@ -123,8 +123,8 @@ class Question:
     at_most_epochs: float | None = None
     # True if the learning-rate schedule can span another number of epochs than `planned_epochs`.
     may_stretch: bool = True
-    # The schedule keeps the rate constant for this first fraction of a training. Two trainings of
-    # different lengths are identical in that part of the shorter, so the longer can resume there.
+    # The schedule keeps the learning rate constant for this first fraction of a training. Until
+    # then, a shorter and a longer training are identical, so the longer can resume the shorter.
     constant_until: float = 0.0
     # True if the workload stops a training whose metric has not improved for some evaluations.
     stops_early: bool = False
@@ -140,13 +140,13 @@ class Question:
         return 1 if self.better == "higher" else -1
 
     def values(self, record: TrialRecord) -> list[float]:
-        """Return all validation values of a run, in order."""
+        """Return the metric's validation values in a run, in the order of the evaluations."""
         return [value for _, value in record.curve("validation", self.metric)]
 
     def final_value(
         self, record: TrialRecord, keeps_best: bool, *, steps: float = math.inf
     ) -> float | None:
-        """Return a run's final validation value, ignoring evaluations after `steps` steps."""
+        """Return a run's final (or best, if `keeps_best`) validation value up to step `steps`."""
         metric, better = self.metric, self.better
         return final_of(record, "validation", metric, better, steps=steps, keeps_best=keeps_best)
 
@@ -168,23 +168,22 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RateTried:
-    """One training run.
+    """One training run of an advice.
 
     Attributes:
         batch_size: examples per step.
         learning_rate: the learning rate of the run.
         seed: the random seed of the run.
         purpose: "pilot" (sets the target), "search" (trained only while it may be faster than the
-            fastest configuration), "whole" (trained to its planned end or the user's target).
+            fastest configuration so far), "whole" (trained to its end or the user's target).
         status: how the run ended.
         steps: optimizer steps that the run took.
-        steps_to_target: the step halfway between the two evaluations between which the run reached
-            the target; None if the run never reached the target.
+        steps_to_target: the step halfway between the last evaluation that missed the target and the
+            first that met it; None if the run never reached the target.
         best_value: the best validation value of the metric; None if the run was never evaluated.
-        end: the final value on validation data; None if the run failed or was no whole training.
-        end_test: the metric on test data after the last step, used in no decision; None if `end` is
-            None or the metric is not known.
-        epochs: the epochs that the schedule spans; None if as many as the reference's.
+        end: the final value on validation data; None if the run failed or was stopped early.
+        end_test: the metric on test data after the last step, used in no decision; or None.
+        epochs: the epochs of a training; None if as many as in a reference training.
     """
 
     batch_size: int
@@ -208,11 +207,11 @@ class Believed:
         batch_size: examples per step.
         learning_rate: the learning rate of the configuration.
         end: the final value of a whole training; `end.n` counts the whole trainings that ran.
-        ends_better_by: how much better `end` is than the final value of `Advice.named`, in the
-            metric's unit.
+        ends_better_by: how much better `end` is than the final value of the advised configuration
+            (`Advice.named`), in the metric's unit.
         cost: what the objective minimizes: seconds or samples to the target, or the distance of the
             final value from a perfect value.
-        epochs: the epochs that the schedule spans; None if as many as the reference's.
+        epochs: the epochs of a training; None if as many as in a reference training.
     """
 
     batch_size: int
@@ -231,24 +230,23 @@ class Candidate:
         batch_size: examples per step.
         micro_batch_size: examples per pass; fewer than `batch_size` if memory is short.
         fits: whether the batch size ran within the memory limit.
-        learning_rate: the rate to which all estimates below apply: the recommended rate if this
-            batch size is recommended, else the best trained rate. A rate that reached the target
-            is preferred to a rate that did not. None if the batch size was not trained, or failed
-            at every rate.
+        learning_rate: the learning rate of the estimates below. It is the recommended rate at the
+            recommended batch size, else the best trained rate, preferably one that reached the
+            target. None if the batch size was not trained, or failed at every rate.
         step_s: seconds per step with nothing else running, from a fit to the times of all sizes.
         steps_to_target: steps to the target at `learning_rate`, estimated from all runs; a lower
             bound if no run at that rate reached the target.
-        time_to_target_s: steps times step time.
-        samples_to_target: steps times batch size.
+        time_to_target_s: `steps_to_target` times `step_s`.
+        samples_to_target: `steps_to_target` times the mean number of examples per step.
         cost: what the objective minimizes: `time_to_target_s`, `samples_to_target`, or for
             objective quality the distance of the final value from a perfect value.
-        in_flat_set: whether two statements each have a probability of 95 % or more: the cost is at
-            most 1 + `delta` times the least, and trainings end no worse than the reference's.
+        in_flat_set: whether, with a probability of 95 % each, the cost is at most 1 + `delta` times
+            the least cost and the final value is no worse than the reference configuration's.
         peak_bytes: peak memory of a step, without that of an idle process; None if not reported.
         rule_learning_rates: (rule, learning rate) of every scaling rule that applies, computed from
             the best rate at the reference batch size.
         note: why the batch size cannot be trained; None if it can.
-        epochs: the epochs that the schedule spans; None if as many as the reference's.
+        epochs: the epochs of a training; None if as many as in a reference training.
     """
 
     batch_size: int
@@ -269,16 +267,17 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndQuality:
-    """The comparison of whole trainings of `Advice.named` with those of the reference."""
+    """A comparison of the final values of the advised and the reference configuration."""
 
-    # The improvement of the final value of `Advice.named` over the reference's, in the metric's
-    # unit; negative if worse. A default reference is compared at its best learning rate.
+    # How much better the final value of the advised configuration is than the reference
+    # configuration's, in the metric's unit; negative if worse. If the user did not choose the
+    # reference, the best learning rate at its batch size is used instead.
     difference: Estimate
     margin: float  # A final value that is worse by up to this counts as no worse.
     # "no_worse" or "worse" if the verdict has a probability of 95 % or more, else "open".
     verdict: EndingVerdict
-    named_epochs: float  # The epochs of a whole training of `Advice.named`.
-    own_epochs: float  # The epochs of a whole training of the reference.
+    named_epochs: float  # The epochs of a whole training of the advised configuration.
+    own_epochs: float  # The epochs of a whole reference training.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -295,8 +294,8 @@ class Advice(Reported):
     """The answer to "which batch size should I use?".
 
     Attributes:
-        verdict: "recommend" if a configuration other than the reference is likely no worse than
-            the reference and is the best choice by all runs together, else "cannot_tell".
+        verdict: "recommend" if another configuration is likely no worse than the reference
+            configuration and is the best choice by all runs together, else "cannot_tell".
         reason: the reason for the verdict.
         objective: what to optimize: "time", "samples" or "quality".
         metric: the validation metric that decides what counts as trained.
@@ -306,28 +305,28 @@ class Advice(Reported):
         target: the value that counts as trained; None for objective quality, or if none was set.
         target_origin: "given" (by the user), "pilot" (from the final value of a reference run) or
             "easier" (from the value of a reference run that was cut before its end).
-        delta: `flat_set` has only sizes that cost at most 1 + `delta` times the least.
+        delta: batch sizes in `flat_set` cost at most 1 + `delta` times the least cost.
         recommendation: the configuration to set; None if the verdict is "cannot_tell".
-        provisional: the configuration to keep if the verdict is "cannot_tell": the reference, or
-            if that is a default, its batch size at the best rate; None if nothing ran.
-        chance: the probability that the recommendation neither costs more nor ends worse than the
-            reference, as means of five more trainings; None without a recommendation.
+        provisional: the configuration to keep if the verdict is "cannot_tell": the reference or, if
+            `is_usual`, the reference batch size at its best learning rate; None if nothing ran.
+        chance: the probability that five more trainings of the recommendation, on average, neither
+            cost more nor end worse than five of `reference`; None without a recommendation.
         flat_set: the batch sizes whose `Candidate.in_flat_set` is true; empty if not known.
-        gain: the cost of the reference divided by the cost of the recommendation, as means of five
-            more trainings: 2.0 is twice as good. A default reference is replaced by its batch size
-            at the best expected rate.
-        gain_from_batch_size: the gain over the reference batch size at its best expected rate,
-            trained or not; for objective quality, over its best trained rate.
-        reference: the user's present configuration.
-        is_usual: whether `reference` is a default: a built-in workload or the default batch size.
+        gain: the mean cost of five more trainings of `reference`, divided by that of the
+            recommendation: 2.0 is twice as good. If `is_usual`, the reference batch size at its
+            best expected rate replaces `reference`.
+        gain_from_batch_size: the same as `gain`, but always with the reference batch size at its
+            best expected rate, trained or not; for objective quality, at its best trained rate.
+        reference: the user's present configuration, or a default (see `is_usual`).
+        is_usual: whether `reference` is a default (a built-in workload, or no batch size was set).
         reference_tuned: the reference batch size at its best trained rate; None if not trained.
         candidates: all batch sizes that the advice considered, ascending.
-        believed: the estimates for the reference, for `named`, and for one configuration of each
-            batch size that fits in memory, trained or not.
-        laws: the fitted law of the steps; None if nothing could be fitted.
-        end_quality: whether whole trainings of the named configuration end no worse than the
-            reference's; None if the user gave the target or no whole training ran.
-        hardly_learns: why the reference hardly improves on the untrained model; None if it learns.
+        believed: the estimates for `reference`, for the advised configuration, and for one
+            configuration of each batch size that fits in memory, trained or not.
+        laws: the fitted formula for the steps to the target by batch size; None if not fitted.
+        end_quality: whether whole trainings of the advised configuration end no worse than those of
+            `reference`; None if the user gave the target or no whole training ran.
+        hardly_learns: why `reference` hardly improves on the untrained model; None if it learns.
         caveats: what limits the answer.
         steps: every action with its reason, in order.
         tried: every training run, in the order of the requests.
@@ -372,7 +371,7 @@ class Advice(Reported):
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
-        """Show only the verdict and the configuration `named`, to stay short."""
+        """Return a short text: the verdict and the advised configuration."""
         named = self.named
         if named is None:
             return f"Advice(verdict={self.verdict!r})"
@@ -381,7 +380,7 @@ class Advice(Reported):
 
     @property
     def named(self) -> Configuration | None:
-        """The recommendation, or without one the configuration to keep; None if nothing ran."""
+        """The advised configuration: `recommendation` or else `provisional`, which may be None."""
         return self.recommendation or self.provisional
 
     def apply(self, optimizer: Any) -> None:
@@ -392,7 +391,7 @@ class Advice(Reported):
         you set in your data loader.
 
         Raises:
-            UsageError: `named` is None.
+            UsageError: the advice names no configuration (`named` is None).
         """
         if self.named is None:
             raise UsageError(
@@ -415,7 +414,7 @@ class Advice(Reported):
         return _document(self, Source())
 
     def variant(self, trial: Trial) -> Variant:
-        """Return a trial's batch size and schedule epochs (None if equal to the reference's)."""
+        """Return a trial's batch size and epochs; epochs are None if equal to `reference`'s."""
         epochs = None
         if trial.horizon_steps is not None:
             epochs = trial.plan.epoch_at(trial.horizon_steps)
@@ -423,7 +422,7 @@ class Advice(Reported):
         return trial.batch_size, epochs if is_other else None
 
     def is_of(self, trial: Trial, at: Configuration | Candidate) -> bool:
-        """Return whether a trial has the batch size, epochs and rate of a configuration."""
+        """Return whether a trial has the batch size, epochs and learning rate of `at`."""
         rate, is_same = at.learning_rate, self.variant(trial) == variant_of(at)
         return is_same and rate is not None and is_same_rate(trial.learning_rate, rate)
 
@@ -435,7 +434,7 @@ class Advice(Reported):
 
 
 def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
-    """Return batch size and schedule epochs (epochs are None if equal to the reference's)."""
+    """Return the batch size and epochs of a configuration (epochs may be None, see `Variant`)."""
     return at.batch_size, at.epochs
 
 

@@ -18,11 +18,11 @@ from batchlab.laws.step_time import timed_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.runs.contract import Engine
 
-# A budget of fewer whole trainings gives the statistical model too little data: use `EarlyRace`.
+# If the budget pays for fewer whole trainings, statistics lack data, so use `EarlyRace`.
 _RACES_BELOW = 2.0
 # The fraction of the budget that the first run may take if the user gave a target.
 _FIRST_SHARE = 0.25
-# More workers than this hardly save time, because most runs depend on the result of another run.
+# More workers than this save little time, because most runs depend on earlier results.
 _MOST_AT_ONCE = 2
 TimeInTurn = Callable[[int, int], Estimate | None]
 """A function of batch sizes a and b: returns step_time(b) / step_time(a), or None if unknown."""
@@ -120,9 +120,9 @@ def _compares_whole(log: RunLog) -> bool:
 
 
 def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
-    """Add the pilot's runs to the study, or if there was no pilot, a run of the reference.
+    """Add the pilot's runs to the study or, without a pilot, a run of the reference.
 
-    Return why that run gives no result: it failed, or the budget ended; None if it gives one.
+    Return the reason if that run gives no result (it failed, or the budget ended), else None.
     """
     log, question = study.log, study.question
     if study.end is not None:
@@ -158,7 +158,7 @@ def _take_in_first_runs(study: AdviceStudy, own: CellKey) -> Reason | None:
 
 
 def _n_whole(study: AdviceStudy) -> float:
-    """Return how many whole trainings of the reference the budget can pay for."""
+    """Return how many whole trainings of the reference configuration the budget can pay for."""
     one = study.cells[study.own]
     whole_s = study.whole_s(study.own) / study.fraction
     if not study.compares_ends and 0 in one.records:
@@ -198,7 +198,7 @@ def _timed_in_turn(study: AdviceStudy, named: int, in_turn: TimeInTurn | None) -
 
 
 def _raced(race: EarlyRace, procedure: Procedure, in_turn: TimeInTurn | None) -> int:
-    """Choose by an early race; confirm the winner with new step times and more seeds."""
+    """Choose a configuration by an early race; time its steps again, and train it on more seeds."""
     study = procedure.study
     race.run()
     while True:

@@ -37,18 +37,18 @@ Array = NDArray[np.float64]
 
 # Warn of a learning rate if a run diverged at up to this many times the rate (2 plus rounding).
 _UP_TO = 2.1
-# The chance to report for a configuration that an early race chose, at most the success rate in
-# recorded races. The chance is `_RACED_FAR` if the learning rate is at least `_FAR_RATE` octaves
-# above the reference's rate scaled to the batch size, else `_RACED_NEAR`.
+# The chance to report that a configuration, chosen by an early race, is no worse than the
+# reference: `_RACED_FAR` if its learning rate is at least `_FAR_RATE` octaves above the reference
+# rate scaled to its batch size, else `_RACED_NEAR`. Recorded races succeeded at least this often.
 _FAR_RATE, _RACED_FAR, _RACED_NEAR = 2.0, 0.95, 0.8
-_HALF = 0.5  # if a training misses the target with a higher probability, show no expected cost
+_HALF = 0.5  # Show no expected cost if the chance of missing the target is higher.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decided:
-    """The outcome of a study."""
+    """The outcome of a study: the chosen configuration, or why nothing was compared."""
 
-    cell: CellKey  # The recommended configuration, or the baseline if no change is recommended.
+    cell: CellKey  # The configuration to recommend, or to keep if no change is recommended.
     stopped: Reason | None = None  # Why nothing could be compared; None after comparisons.
     procedure: Procedure | None = None  # The procedure with all runs; None if `stopped` is set.
     raced: bool = False  # Whether an early race chose the configuration.
@@ -97,7 +97,7 @@ def _unanswered(decided: Decided, log: RunLog) -> Advice:
 
 
 def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
-    """Return the summary of a run, without a final value if `study` is None."""
+    """Return the summary of a run; without `study`, its final value is left out."""
     (cell, seed), record = key, log.records[key]
     crossing, end, end_test = log.crossing(record), None, None
     steps_to_target = None if crossing is None else crossing.middle
@@ -124,7 +124,7 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
 
 
 def _other_epochs(log: RunLog, cell: CellKey) -> float | None:
-    """Return the epochs of a configuration's schedule; None if as many as the reference's."""
+    """Return the epochs of a configuration; None if equal to the reference configuration's."""
     planned = log.question.planned_epochs
     if cell.horizon == 1 or planned is None:
         return None
@@ -162,12 +162,12 @@ class _Answer:
         self._decided, self._study, self._outlook = decided, study, procedure.outlook
         self._log, self._question = study.log, study.question
         self._named = study.at(decided.cell)
-        # If the reference is a default, another rate at its batch size does not count as a change.
+        # If the user did not choose the reference, only another batch size counts as a change.
         is_tuned = self._question.is_usual and self._named in study.same_size
         self._stays = self._named == study.own or is_tuned
         self._shown = {size: self._shown_at(size) for size in study.options}
         self._met = [i for i in self._shown.values() if i is not None and self._is_known(i)]
-        # The best known configuration of the reference batch size; None if none is known.
+        # The best configuration of the reference batch size with a known result, or None.
         same = [*filter(self._is_known, study.same_size)]
         self._tuned = self._outlook.most_useful(same) if same else None
 
@@ -205,12 +205,12 @@ class _Answer:
         return self._log.until is not None and end is not None and end.ended_by == "cut"
 
     def _why_it_stays(self) -> Reason:
-        """Return why no change of the reference is recommended."""
+        """Return why no change of the reference configuration is recommended."""
         outlook, study = self._outlook, self._study
         if len(study.options) == 1 < len(self._question.options):
             return Reason.of("no_other_size_ran")
-        # At the reference batch size, another rate counts as a change unless the reference is a
-        # default. Another training length does not count.
+        # True for changes that could be recommended: another batch size or, if the user chose the
+        # reference, another learning rate with the planned number of epochs.
         is_other = study.sizes != study.sizes[study.own]
         if not self._question.is_usual:
             is_other |= study.places.horizon == 0
@@ -235,7 +235,7 @@ class _Answer:
     # ---- configurations
 
     def _shown_at(self, size: int) -> int | None:
-        """Return the configuration to show for a size: the recommended, or the best that ran."""
+        """Return the configuration to show for a size: the recommended one or the best that ran."""
         study = self._study
         if size == int(study.sizes[self._named]) and self._named != study.own:
             return self._named
@@ -244,7 +244,7 @@ class _Answer:
         return self._outlook.most_useful(ran) if ran else None
 
     def _is_known(self, i: int) -> bool:
-        """Return whether a run of i reached the target, or its planned end if no target is set."""
+        """Return whether a run of i reached the target or, if there is none, its planned end."""
         one, study = self._study.cells[i], self._study
         if one.failed:
             return False
@@ -281,7 +281,6 @@ class _Answer:
         return self._expected_steps(i)
 
     def _expected_steps(self, i: int) -> Estimate:
-        """Return the steps that a configuration is expected to need to reach the target."""
         one = self._study.cells[i]
         weight = math.log2(self._study.weight[one.cell.batch_size])
         return estimate_of(2.0 ** (self._outlook.cost[:, i] - weight), n=len(one.met_on))
@@ -298,9 +297,9 @@ class _Answer:
         return estimate_of(ends, n=len(study.cells[i].ended_on))
 
     def _all_believed(self) -> Iterator[Believed]:
-        """Yield the estimates for the reference, the answer and each size's shown configuration.
+        """Yield estimates for the reference, the answer and a configuration of each batch size.
 
-        A batch size that was not trained is shown at its best expected rate.
+        A batch size that was not trained is represented by its best expected learning rate.
         """
         places = {self._study.own, self._named}
         for size, i in self._shown.items():
@@ -362,7 +361,7 @@ class _Answer:
         )
 
     def _rates_by_rule(self, size: int) -> tuple[tuple[str, float], ...]:
-        """Return (rule, rate) of each scaling rule, applied to the reference size's best rate."""
+        """Return each scaling rule and the rate that it computes from the reference's best rate."""
         if self._tuned is None:
             return ()
         rate = self._study.cells[self._tuned].cell.learning_rate
@@ -397,7 +396,7 @@ class _Answer:
         return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
-        """Return the value of `Candidate.in_flat_set` for configuration i."""
+        """Return whether configuration i is surely almost the cheapest and surely ends no worse."""
         if i not in self._met or self._log.until is None:
             return False
         cost = self._outlook.mean_cost
@@ -417,7 +416,7 @@ class _Answer:
         return _RACED_FAR if off >= _FAR_RATE else _RACED_NEAR
 
     def _gain(self) -> Estimate:
-        """Return the reference's cost / the answer's cost.
+        """Return the cost of the reference configuration / the cost of the advised configuration.
 
         Each cost is the predicted mean of five further trainings.
         """
@@ -428,7 +427,7 @@ class _Answer:
             return self._times_as_far(study.own, self._named)
         if reference.met_on or self._question.is_usual:
             return self._gain_draws(over_tuned=False)
-        # The reference missed the target, so the steps that ran give a lower bound of its cost.
+        # The reference run missed the target, so its steps give a lower bound of its cost.
         last = max(reference.records.values(), key=lambda record: record.steps)
         steps, reason = last.steps, Reason.of("missed_the_level", steps=last.steps)
         if reference.failed:
@@ -441,7 +440,7 @@ class _Answer:
         )
 
     def _gain_from_batch_size(self) -> Estimate:
-        """Return the answer's gain over the reference batch size at its best rate."""
+        """Return the cost of the reference batch size at its best rate / the answer's cost."""
         if self._named in self._study.same_size:
             return _exactly(1.0)
         if self._question.objective == "quality" and self._tuned is not None:
@@ -457,12 +456,12 @@ class _Answer:
     # ---- how trainings end
 
     def _end_quality(self) -> EndQuality | None:
-        """Return how the final values of the answer compare with the reference's."""
+        """Return how the final values of the advised and the reference configuration compare."""
         study, named = self._study, self._named
         if study.end is None or not study.cells[named].ends:
             return None
-        # If the user did not choose the reference's learning rate, compare with the best
-        # configuration of the reference's batch size instead.
+        # If the user did not choose the reference learning rate, compare with the best
+        # configuration of the reference batch size instead.
         beside = study.own
         if self._question.is_usual and self._tuned is not None:
             beside = self._tuned

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from batchlab.advice.procedure import Procedure
 from batchlab.advice.study import FAILED
 
-# The first configuration that a race tries: its batch size as a multiple of the reference's, and
-# its learning rate in octaves above the reference's.
+# The first configuration that a race tries: its batch size as a multiple of the reference batch
+# size, and its learning rate in octaves above the reference rate.
 _FIRST_TIMES, _FIRST_OCTAVE = 8, 1
 # A throughput (examples per second) counts as higher only if it is at least this many times the
 # other. A larger batch size is tried only if its throughput is higher than that of the reference. A
@@ -37,7 +37,7 @@ class EarlyRace:
         study, end = self._study, self._study.end
         assert end is not None
         self._own, own_rate = study.own, study.question.reference.learning_rate
-        # Octaves from the reference's rate up to the rate of the run that set the target.
+        # Octaves from the reference rate up to the rate of the run that set the target.
         self._first_octave = round(math.log2(end.learning_rate / own_rate))
         self._own_size = int(study.sizes[study.own])
         self._raced = set(study.where(lambda one: one.records))
@@ -66,12 +66,12 @@ class EarlyRace:
 
     @property
     def soonest(self) -> int:
-        """The fastest configuration that ended no worse than the reference after equal training.
+        """The configuration to report: the fastest that ended no worse than the reference.
 
-        If that is the reference, a faster configuration may replace the reference. After a cut
-        pilot, it is the last configuration tried, if the budget was too small to train it as long
-        as the pilot. After a very short pilot, it is twice the batch size and rate, which ended no
-        worse in 90 % of recorded trainings (benchmarks/results/branched-training.md).
+        If this is the reference itself, a faster configuration may be reported without a final
+        value. If the pilot was cut before its end, it is the last configuration tried. If the pilot
+        was very short, it has twice the batch size and learning rate, which ended no worse in 90 %
+        of recorded trainings (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:
@@ -86,7 +86,7 @@ class EarlyRace:
     # ---- which configuration is next
 
     def _twice_both(self) -> int | None:
-        """Return the configuration of twice the reference's size and rate; None if not worth it."""
+        """Return the configuration with twice the reference batch size and rate, or None."""
         study, size = self._study, 2 * self._own_size
         if study.fraction >= _HARDLY_SEEN or size not in study.weight:
             return None
@@ -142,9 +142,10 @@ class EarlyRace:
         return self._nearer_than(i, is_far=least > _FAR_WORSE)
 
     def _nearer_than(self, i: int, *, is_far: bool) -> int | None:
-        """Find the best rate of an untried batch size between the sizes of i and the reference.
+        """Try a new batch size between that of configuration i and the reference batch size.
 
-        Return None if no size is left.
+        Return its configuration with the best rate, or None if no size is left. If `is_far`, the
+        new batch size may differ from that of i by a factor of four, not two.
         """
         size, own = int(self._study.sizes[i]), self._own_size
         raced = set(self._study.sizes[[*self._raced]])
@@ -162,10 +163,10 @@ class EarlyRace:
     # ---- runs
 
     def _challenge(self, some: Sequence[int]) -> None:
-        """Run each configuration while it may be faster than the leader; then update the leader."""
+        """Run each configuration while it may be faster than the best so far; update the best."""
         study, log = self._study, self._study.log
         log.reserved_s = 0.0
-        if self._lead not in self._ends():  # reserve the budget of a whole training of the leader
+        if self._lead not in self._ends():  # reserve the budget to train it to its end
             steps = study.whole_steps(self._lead)
             request = log.request(study.cells[self._lead].cell, 0, steps=steps, whole=True)
             log.reserved_s = log.expected_s(request)
@@ -174,9 +175,9 @@ class EarlyRace:
         self._lead = min([self._lead, *some], key=self._order)
 
     def _worse(self, i: int) -> float | None:
-        """Train configuration i if needed; return by how many margins it ends worse.
+        """Train i if needed; return how many margins worse than the reference its final value is.
 
-        It is compared with the reference. Return None if the budget is too small for the training.
+        Return None if the budget is too small for the training.
         """
         self._raced.add(i)
         if i not in self._ends():
@@ -214,7 +215,7 @@ class EarlyRace:
         return min(fine or [self._own], key=self._order)
 
     def _order(self, i: int) -> tuple[float, float]:
-        """Return a sort key: cost to the target, then best value; failed configurations last."""
+        """Return a key that sorts by cost to the target, then by best value; failures come last."""
         one = self._study.cells[i]
         if one.failed or 0 not in one.records:
             return math.inf, math.inf

@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLaw | None:
-    """Fit the law; return None if fewer than three batch sizes reached the target.
+    """Fit the law of steps by batch size; return None if under three sizes reached the target.
 
     Args:
         study: the configurations and their runs.
@@ -38,11 +38,11 @@ def laws_of(study: AdviceStudy, outlook: Outlook, met: Sequence[int]) -> StepsLa
 
 
 def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
-    """Fit the law to the steps of the shortest training that ends at the target, at best rates.
+    """Fit the law of steps by batch size if each training length is a separate configuration.
 
-    For each batch size, interpolate between the first training length that reaches the target and
-    the next shorter length. If all or no lengths of a batch size reach the target, drop the draws
-    of the law that contradict this.
+    The steps of a batch size are those of its shortest training that ends at the target at the best
+    rate, interpolated between two lengths. If all or no lengths of a batch size reach the target,
+    they only rule out random draws of the law.
     """
     enclosed: dict[int, Array] = {}
     bounds: list[Bound] = []
@@ -53,8 +53,8 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
         if True in meets[1:] and not meets[0]:
             k = meets.index(True)
             short, long = worse[k - 1], worse[k]
-            # Limit the interpolation of draws in which the longer training hardly ends better, or
-            # in which the two final values do not enclose the target.
+            # Limit the interpolation: in some random draws, the longer training hardly ends better,
+            # or both trainings end better (or both worse) than the target.
             share = np.clip((short - level) / np.maximum(short - long, 1e-6), -1, 2)
             enclosed[size] = steps[k - 1] + share * (steps[k] - steps[k - 1])
         elif meets:
@@ -67,7 +67,7 @@ def _law_over_lengths(study: AdviceStudy, outlook: Outlook) -> StepsLaw | None:
 
 
 def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[float], list[Array]]:
-    """Return log2(steps) and draws of the best rate's final value, per training length."""
+    """Return log2(steps) and draws of the best rate's final value, for each training length."""
     steps, worse, planned = [], [], study.log.whole_epochs or 0.0
     by_horizon = defaultdict(list)
     for i in study.of_size(size, failed=False):
@@ -79,10 +79,10 @@ def _by_length(study: AdviceStudy, outlook: Outlook, size: int) -> tuple[list[fl
 
 
 def _at_best_rate(study: AdviceStudy, outlook: Outlook, i: int) -> Array:
-    """Return draws of log2(steps to the target) for the batch size of i, at its best rate.
+    """Return draws of log2(steps to the target) at the best rate of configuration i's size.
 
-    Untrained rates are included, because otherwise a size that ran only at poor rates would look
-    too slow.
+    Untrained rates are included, because otherwise a batch size that ran only at poor rates would
+    look too slow.
     """
     size = study.cells[i].cell.batch_size
     at = study.of_size(size, failed=False)

@@ -25,7 +25,7 @@ from batchlab.records.trial import Target, TrialRecord
 
 # With fewer steps and fewer epochs than these, a plateau may be temporary, so train further.
 _FEWEST_STEPS, _FEWEST_EPOCHS = 2000, 32
-# Targets are rounded to the easier side, by at most this fraction of the margin.
+# Targets are rounded to the easier side, by at most this fraction of `EndLevel.margin`.
 _ROUNDED_BY = 0.2
 
 
@@ -34,7 +34,7 @@ EndedBy = Literal["end", "overfitting", "cut"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EndLevel:
-    """The final value of the run that defines how many epochs a whole training has."""
+    """The final value of the run that sets the target and the length of whole trainings."""
 
     value: float  # The final value of the validation metric (see `belief.final_value`).
     ended_by: EndedBy  # "end" (planned end or plateau), "overfitting", "cut" (budget).
@@ -57,13 +57,12 @@ def end_level(question: Question, record: TrialRecord, *, planned_steps: int) ->
 
 
 def ends_early(question: Question, record: TrialRecord) -> bool:
-    """Return whether the final value of a reference run is known before its planned end.
+    """Return whether a reference run shows its final value before its planned end.
 
-    Without a planned end, the final value is known at the plateau. A run that begins to overfit is
-    trained until its metric is clearly worse; the best value is then the final value. With a
-    planned end, only an overfitting run ends early, because losses of recorded runs fell by up to
-    two more margins after the plateau. With a learning-rate schedule, no run ends early, because
-    the metric improves when the rate falls.
+    A run that overfits does: its final value is its best value, and it is trained until the metric
+    is clearly worse. A run that reaches a plateau does only if no end is planned, because in
+    recorded runs losses still fell after the plateau. A run with a learning-rate schedule never
+    does, because the metric improves when the rate falls.
     """
     plateau = plateau_of(record, metric=question.metric, better=question.better)
     return _is_over(question, record, plateau) and not plateau.worsens
@@ -85,10 +84,7 @@ def has_settled(record: TrialRecord, plateau: MetricPlateau) -> bool:
 
 
 def end_so_far(question: Question, record: TrialRecord) -> EndLevel | None:
-    """Return the value that a run had when it was cut.
-
-    Return None if the run failed or was not evaluated.
-    """
+    """Return the final value of a run that was cut, or None if the run failed or has no value."""
     return None if record.has_failed else _ended(question, record, "cut")
 
 
@@ -129,7 +125,7 @@ def _delta(question: Question, record: TrialRecord) -> float:
 
 
 def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> Target:
-    """Return the target one margin worse than a value, rounded to the easier side."""
+    """Return the target that is worse than `value` by `margin`, rounded to the easier side."""
     worse = -1 if better == "higher" else 1
     exact = value + worse * margin
     unit = 10.0 ** math.floor(math.log10(_ROUNDED_BY * margin))
@@ -141,9 +137,9 @@ def as_well_as(value: float, margin: float, *, metric: str, better: Better) -> T
     return Target(metric=metric, value=round(rounded, digits), better=better)
 
 
-# A run whose improvement is at most this fraction of its remaining errors has learned nothing.
+# A run has learned nothing if its accuracy rose by at most this fraction of 1 - final accuracy.
 _HARDLY = 0.05
-# A run that improved by less than this fraction of the best rate's improvement hardly learns.
+# A run that improved by less than this fraction of the best run's improvement hardly learns.
 _SHARE = 0.5
 
 
@@ -181,7 +177,7 @@ class Pilots:
         is_highest = self.best.learning_rate == max(r.trial.learning_rate for r in records)
         by_far = np.count_nonzero(gains >= _SHARE * most) == 1
         self.is_open = is_highest and is_near and (self._are_near or by_far)
-        # The runs that improved by `clear`, or by half of the best improvement.
+        # The runs that improved by at least `clear`, or by at least half as much as the best run.
         self._learned = []
         for index in np.flatnonzero(gains >= min(clear, _SHARE * most)).tolist():
             if not _has_learned_nothing(question, records[index], self._ends[index]):
@@ -189,7 +185,7 @@ class Pilots:
 
     @property
     def hardly_learns(self) -> Reason | None:
-        """Why the reference hardly learns; None if it learns.
+        """Why the reference configuration hardly learns; None if it learns.
 
         If another learning rate learns, the reason also names that rate.
         """
@@ -210,10 +206,10 @@ class Pilots:
 
     @property
     def end(self) -> EndLevel | None:
-        """The final value that sets the target; None if no run learned or a higher rate may learn.
+        """The final value that sets the target: the best run's if the reference hardly learns.
 
-        If the reference hardly learns, the best run at another rate sets the target. For a run that
-        was cut before its end, the final value up to the cut is used.
+        None if no run learned, or if all runs learned little and a higher rate may learn more. The
+        final value of a run that was cut is the value at the cut.
         """
         question = self._question
         if not self._learned:
@@ -247,7 +243,10 @@ def level_of_ends(question: Question, end: EndLevel, ends: Sequence[float]) -> T
 
 
 def _has_learned_nothing(question: Question, record: TrialRecord, end: EndLevel | None) -> bool:
-    """Return whether a run hardly beats the untrained model; without `end`, judge its curve."""
+    """Return whether a run hardly beats the untrained model.
+
+    Compare its final value `end` or, if that is None, check whether its values stayed the same.
+    """
     if end is None:
         plateau = plateau_of(record, metric=question.metric, better=question.better)
         return plateau.reason.code == "flat_as_untrained"

@@ -15,7 +15,7 @@ from batchlab.records.trial import TrialRecord
 # The fraction of the budget that a pilot may take. If this cuts the pilot before its planned end,
 # the value at the cut sets the target.
 _SHARE = 0.5
-# After this fraction of the pilot, the limit of its steps is updated by the measured costs.
+# After this fraction of the pilot's steps, its limit is computed again from measured costs.
 _FIRST_PART = 1 / 8
 # Pairs of learning rates for pilots, in octaves above the reference rate. If a pair diverges or
 # learns nothing, try the next pair, because the reference rate may be far too low or too high.
@@ -25,7 +25,7 @@ _OCTAVES = ((0, 2), (-4, -6), (5, 7), (-10, -12), (10, 12))
 def run_pilot(
     log: RunLog, with_all_options: Callable[[], Question] | None = None
 ) -> EndLevel | Reason:
-    """Train the reference to its end, or for half of the budget, to set the target.
+    """Train the reference configuration, for at most half of the budget, to set the target.
 
     With more than one worker, a higher rate is trained at the same time, as a first step of tuning
     the rate.
@@ -91,7 +91,7 @@ def _until_its_end(
     limit: int,
     with_all_options: Callable[[], Question] | None,
 ) -> list[TrialRecord]:
-    """Train at each rate, doubling the steps until the first run ends or reaches the limit."""
+    """Train at each rate, doubling the steps until the first rate's run ends or reaches `limit`."""
     question, size = log.question, log.question.reference.batch_size
     looked_from, longest = log.plan(size).steps_in(4), log.planned_steps(size)
     # Request a whole training at once if its end is planned and runs can't resume.

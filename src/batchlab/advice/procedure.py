@@ -22,10 +22,10 @@ Array = NDArray[np.float64]
 
 # With a budget of at least this many whole trainings, train every batch size once at first.
 _COVERS_FROM = 10.0
-# If only whole trainings are compared, the reference is trained this many times at first.
+# If only whole trainings are compared, train the reference configuration this often at first.
 _REFERENCES = 3
-# To confirm an answer, train the answer and each baseline at most this many times. Without a limit
-# a study would go on until the answer looks doubtful, which would favor the reference.
+# To confirm an answer, train it and what it is compared with at most this many times. Without a
+# limit, a study would go on until chance makes the answer look worse than the reference.
 _CONFIRMED = 5
 # For each configuration, compute the gain from 1, 3 or 8 further seeds together, but start at most
 # `_AT_ONCE` seeds before gains are computed again.
@@ -34,24 +34,24 @@ _AHEAD, _AT_ONCE = (1, 3, 8), 3
 _MOST_SEEDS = 12
 # Gains are computed for at most this many best configurations, to save computing time.
 _IN_QUESTION = 16
-# The procedure ends if no run is expected to gain more than this many octaves of cost.
+# The procedure ends if no run is expected to reduce log2 of the cost by more than this.
 _LEAST_GAIN = 0.002
 # Try only configurations near one that reached the target. They differ by at most `_REACH` octaves
 # in batch size. After scaling for the batch size, their learning rates differ by at most
 # `_REACH_ACROSS` octaves.
 _REACH, _REACH_ACROSS = 3.0, 2.0
-# A challenger's cost at the end of its first stretch, as a fraction of the leader's cost, and the
-# factor by which the cost grows with each further stretch.
+# A challenger (see `Flight`) is trained in stretches. The first stretch ends at a cost of
+# `_STRETCH` times the leader's, and each further stretch at `_GROWTH` times the cost before.
 _STRETCH, _GROWTH = 0.25, 1.3
-# Stop a challenger that cost this fraction more than the leader to reach the same value. At the
-# start of a run, the second number is added to the fraction; it shrinks to 0 during the run.
+# Stop a challenger (see `Flight`) that needs over 1 + `_SLACK` times the leader's cost to reach the
+# same value. Early in its run, `_SLACK_EARLY` more is tolerated; later, less and less.
 _SLACK, _SLACK_EARLY = 0.05, 0.6
-# Up to this fraction of the leader's cost, a challenger is evaluated only rarely.
+# Up to this fraction of the best configuration's cost, other configurations are rarely evaluated.
 _WATCHED_FROM = 0.2
-# The cost to the target inferred for a stopped run is at most this many times the leader's.
+# The cost inferred for a stopped run is at most this many times the best configuration's.
 _MOST_SLOWER = 8.0
-# The standard error, in octaves, of the cost inferred for a run that was stopped as too slow, and
-# for a run that the budget cut. The earlier the run stopped, the more of the third number is added.
+# The standard error of log2 of the cost that is inferred for a run stopped as too slow, and for a
+# run cut by the budget. The earlier the run stopped, the more of `_EARLIER` is added.
 _STOPPED, _CUT, _EARLIER = 0.2, 0.3, 0.8
 # A run may begin if it costs up to 2 % more than the budget left, because little is then cut off.
 _SLACK_OF_BUDGET = 1.02
@@ -73,14 +73,14 @@ class Flight(NamedTuple):
 
 
 class Procedure:
-    """The choice of the most useful runs; `explore` returns when no run promises enough gain."""
+    """The choice of the most useful runs; `explore` makes runs until none promises enough gain."""
 
     def __init__(self, study: AdviceStudy, *, n_whole: float) -> None:
         """Compute the first belief about all configurations, from the pilot's runs.
 
         Args:
             study: the configurations and their runs.
-            n_whole: how many whole trainings of the reference the budget can pay for.
+            n_whole: how many whole reference trainings the budget can pay for.
         """
         self.study, self.log = study, study.log
         self._covers = n_whole >= _COVERS_FROM
@@ -118,16 +118,16 @@ class Procedure:
     # ---- public actions
 
     def explore(self) -> int:
-        """Start runs until no run promises enough gain; return the configuration to report."""
+        """Make runs until none promises enough gain; return the configuration to report."""
         self._run(self._begin_next)
         return self.named
 
     def confirm(self, at: int) -> None:
-        """Train a configuration and the baselines on more seeds, as far as the budget allows."""
+        """Train a configuration, and those it is compared with, on more seeds within the budget."""
         self._run(lambda: self._begin_confirming(at))
 
     def follow(self, challengers: Sequence[int], leader: int) -> None:
-        """Train each challenger while it may be faster than the leader, one per free worker."""
+        """Train each challenger while it may be faster than the leader, on all free workers."""
         todo = deque(self.study.where(lambda one: not one.is_over, among=challengers))
         self._run(lambda: bool(todo) and (self._begin_chase(todo.popleft(), leader) or bool(todo)))
 
@@ -173,7 +173,7 @@ class Procedure:
         return self._begin_most_promising() or self._begin_confirming(self.named)
 
     def _begin_reference(self) -> bool:
-        """Begin the next of three whole trainings of the reference; return False if none begins."""
+        """Begin the next of three whole reference trainings; return False if none begins."""
         reference = self.study.own
         if not self.study.whole_only or self._n_trainings(reference) >= _REFERENCES:
             return False
@@ -197,8 +197,8 @@ class Procedure:
         runs, costs_s = [*possible], [*possible.values()]
         both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
         gains = np.reshape(both, (-1, 2))
-        # Use the gains that require an answer likely no worse than the baseline (first column). If
-        # no run has such a gain, use the gains without that requirement (second column).
+        # First column: the gains if an answer must likely be no worse than the baseline. Second
+        # column: without this condition, used only if no gain in the first column is large enough.
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if not len(promising):
             return False
@@ -212,8 +212,8 @@ class Procedure:
     def _begin_confirming(self, named: int) -> bool:
         """Begin one more training to confirm the answer `named`; return whether one was begun.
 
-        The training is of the configuration with the fewest trainings among `named`, the baseline,
-        and the user's batch size at its likely best rate.
+        Three configurations are compared: `named`, the baseline, and the user's batch size at its
+        likely best rate. The one with the fewest trainings is trained.
         """
         stays = self.outlook.stays(self.study.nameable)
         if named == stays:
@@ -241,7 +241,7 @@ class Procedure:
     def _in_question(self) -> list[int]:
         """Return the configurations for which gains are computed.
 
-        These are the reference, the baseline, the present answer and the most useful others.
+        These are the reference configuration, the baseline, the present answer and the best others.
         """
         nameable, utility = self.study.nameable, self.outlook.utility
         best = sorted(nameable, key=lambda i: (-utility[i], i))[:_IN_QUESTION]
@@ -279,7 +279,7 @@ class Procedure:
                         yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """Return the expected seconds of a new challenger, which trains to the end if it wins."""
+        """Return the expected seconds of training a new challenger, to its end if it is fastest."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s
@@ -366,7 +366,7 @@ class Procedure:
         return True
 
     def _begin_chase(self, at: int, leader: int) -> bool:
-        """Begin the first stretch of a challenger on seed 0; return False if over budget."""
+        """Begin to train a challenger on seed 0 for one stretch; return False if over budget."""
         study, lead = self.study, self.study.cells[leader]
         cost = float(self.outlook.cost[:, leader].mean())
         if 0 in lead.steps:
@@ -425,7 +425,7 @@ class Procedure:
         return guess
 
     def _take_stretch(self, request: RunRequest, flight: Flight, record: TrialRecord) -> None:
-        """Begin a challenger's next stretch, or stop the run and add the result to the study."""
+        """Begin the next stretch of a challenger's run, or end the run and store its result."""
         study, at, level, last_step = self.study, flight.at, self.log.until, request.last_step
         assert flight.leader is not None
         was_cut = record.status is Status.TIMEOUT and record.steps < last_step
@@ -435,8 +435,8 @@ class Procedure:
         if is_over and crossing is None and is_seen and not record.has_failed:
             came_to_end = is_whole(record, study.whole_steps(at))
             if not (came_to_end and study.cells[flight.leader].met):
-                # Only a whole training counts as a miss, and only if the leader reached the target.
-                # Otherwise infer the cost from values that both runs reached.
+                # The target counts as missed only after a whole training, and only if the leader
+                # reached it. Otherwise infer the cost from a value that both reached.
                 self._stop(flight, record, was_cut=True)
                 return
         if is_over or (crossing is not None and crossing.held):
@@ -462,14 +462,15 @@ class Procedure:
     def _has_lost(self, flight: Flight, record: TrialRecord) -> bool:
         """Return whether a challenger is slower than the leader, so that its run can be stopped.
 
-        It is if its cost so far exceeds the leader's whole cost by more than 5 %, or if it needed
-        more to reach equal values: 65 % more early in its run, falling to 5 % at the leader's cost.
+        It is slower if it already cost 5 % more than the leader's whole training. It is also slower
+        if it needed more cost to reach the same value: 65 % more early in its run, and 5 % more
+        when its cost equals the leader's.
         """
         share, slower = self._compared(flight, record)
         return share > 1 + _SLACK or slower > 1 + _SLACK + _SLACK_EARLY * max(0.0, 1 - share)
 
     def _compared(self, flight: Flight, record: TrialRecord) -> tuple[float, float]:
-        """Return a challenger's cost so far / the leader's cost, and the runs' `_slower_by`."""
+        """Return a challenger's cost so far / the leader's cost, and `_slower_by` of both runs."""
         study, level = self.study, self.log.until
         assert flight.leader is not None
         course, lead = map(self._course, (record, study.cells[flight.leader].records[0]))

@@ -23,19 +23,18 @@ class RunWatcher(Protocol):
         ...
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Receive the leading configuration, after each update of the belief."""
+        """Receive the best configuration so far, after each run."""
         ...
 
 
 HORIZONS: Final = (0.5, 1.5, 2.0)
-"""Schedule lengths to try, as multiples of the reference's schedule length."""
+"""Schedule lengths to try, as multiples of the reference configuration's schedule length."""
 NEARLY_WHOLE: Final = 0.95
-"""A run with this fraction of the steps counts as whole: recorded runs end up to 5 % early."""
+"""A run counts as whole from this fraction of its steps on; some recordings end 5 % early."""
 MOST_STEPS = 10**9  # The most steps of a training that has no other limit.
-# At the reference batch size, training from one evaluation to the next takes this many times as
-# long as an evaluation, so evaluations take at most a third of a run. More evaluations would show
-# the steps to a target more exactly, but results of different seeds differ by more. Factors of
-# three and five led to fewer right recommendations (benchmarks/regret_whole.py).
+# At the reference batch size, the training between two evaluations takes this many times as long as
+# an evaluation. So evaluations take at most a third of a run. Factors of three and five led to
+# fewer right recommendations (benchmarks/regret_whole.py).
 _TRAINED_BETWEEN = 2.0
 # However long an evaluation takes, the next evaluation comes after at most this fraction of a whole
 # training, or of 20 epochs if no end is planned.
@@ -48,7 +47,7 @@ class CellKey(NamedTuple):
 
     batch_size: int
     learning_rate: float
-    horizon: float = 1.0  # the schedule length, as a multiple of the reference's
+    horizon: float = 1.0  # the schedule length / that of the reference configuration
 
 
 RunKey = tuple[CellKey, int]
@@ -56,7 +55,7 @@ RunKey = tuple[CellKey, int]
 
 
 def is_whole(record: TrialRecord, steps: int) -> bool:
-    """Return whether a run ended itself or has at least 95 % of `steps` steps."""
+    """Return whether a run ended by itself or has at least 95 % of `steps` steps."""
     return record.has_ended_itself or record.steps >= NEARLY_WHOLE * steps
 
 
@@ -79,28 +78,28 @@ class RunLog:
 
     question: Question  # The question to answer.
     engine: Engine  # The engine that makes the runs.
-    # The target at which runs may stop; None if not set yet, or for objective quality.
+    # The target at which runs may stop; None before it is set, and if the objective is quality.
     until: Target | None
     # The record of each run, by configuration and seed.
     records: dict[RunKey, TrialRecord] = field(default_factory=dict)
     # The purpose of each run when it was first requested.
     purposes: dict[RunKey, Purpose] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)  # Every action with its reason.
-    reserved_s: float = 0.0  # Seconds reserved for a whole training of the leader.
+    reserved_s: float = 0.0  # Seconds kept for a whole training of the best configuration.
     # The batch sizes that are no longer compared, each with the reason.
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # An observer; no decision depends on it.
     whole_epochs: float | None = None  # The epochs of a whole training; None before the pilot.
     # True if only whole trainings are compared. With a learning-rate schedule, the rate is still
-    # high before the end, so values there say little about a shorter training.
+    # high before the end, so values from there don't show how a shorter training would end.
     whole_only: bool = False
-    # The reason why the reference hardly learns; None if the reference learns, or before the pilot.
+    # The reason why the reference configuration hardly learns; None if it learns or did not run.
     hardly_learns: Reason | None = None
     _interval_samples: int = 0
     _keys: dict[Trial, RunKey] = field(default_factory=dict)
 
     def note(self, did: Reason, why: Reason) -> None:
-        """Log the next action and its reason."""
+        """Log an action of the study and its reason."""
         self.steps.append(Step(spent_s=self.engine.spent_s(), did=did, why=why))
 
     def left_s(self) -> float:
@@ -137,7 +136,7 @@ class RunLog:
         return self._keys[request.trial]
 
     def expected_s(self, request: RunRequest) -> float:
-        """Return the seconds that a run is expected to cost; steps that are stored cost nothing."""
+        """Return the seconds that a run is expected to cost; steps that ran before cost nothing."""
         size, steps = request.trial.batch_size, self._new_steps(request)
         return self.run_s(size, steps, all_splits=request.length.all_splits)
 
@@ -166,7 +165,7 @@ class RunLog:
 
     @property
     def interval_samples(self) -> int:
-        """The least samples between two evaluations: 0 until evaluations are timed, then fixed."""
+        """The fewest samples trained between two evaluations; 0 until an evaluation was timed."""
         if not self._interval_samples:
             question, size = self.question, self.question.reference.batch_size
             whole = (question.planned_epochs or _EPOCHS_UNPLANNED) * question.n_train
@@ -208,7 +207,7 @@ class RunLog:
 
     def plan(self, batch_size: int) -> BatchPlan:
         """Return the plan of a training at this batch size: how many examples each step takes."""
-        # An engine with fixed rates may lack the reference's rate at this size: use its first.
+        # An engine with fixed rates may lack the reference rate at this size: use the first.
         rates = self.engine.learning_rates(batch_size) or [self.question.reference.learning_rate]
         trial = self.engine.trial(batch_size=batch_size, learning_rate=rates[0], seed=0)
         return trial.plan
@@ -223,7 +222,7 @@ class RunLog:
         return trial.horizon_steps is not None
 
     def planned_steps(self, batch_size: int) -> int:
-        """Return the smaller of the planned and the allowed number of steps.
+        """Return the planned or the allowed steps of a training, whichever are fewer.
 
         Return `MOST_STEPS` if neither is known.
         """

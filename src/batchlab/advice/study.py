@@ -27,36 +27,38 @@ from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
 
-# The learning rates to consider, in octaves below and above the ridge (the expected best rates).
+# Consider learning rates from `_BELOW` octaves below to `_ABOVE` octaves above the rate that is
+# expected to be the best at a batch size.
 _BELOW, _ABOVE = 4, 8
-# The rates for training lengths other than the reference's: fewer, because every length has its own
-# configurations.
+# The octaves below and above the expected best rate, for lengths other than the reference
+# training's. They are fewer, because every length has its own configurations.
 _BELOW_OTHER, _ABOVE_OTHER = 2, 4
-# Plan trainings at least this many times as long as the target needs: some seeds take longer.
+# Plan at least this many times the expected steps to the target: some seeds need more.
 _ROOM = 1.15
-# Final values count as at most this many margins worse than the reference's. A failed training
-# counts as exactly this many margins worse.
+# A failed training counts as this many margins worse than the reference, and no final value counts
+# as worse than that. (A final value that is one margin worse counts as no worse.)
 FAILED = 20.0
-# Priors of standard deviations over seeds: of log2 of the steps to the target, and of final values
-# in margins. The latter prior is used only if no metric like this one was recorded.
+# The prior of the standard deviation over seeds of log2 of the steps to the target.
 _STEPS = PRIORS["steps"].over(math.log(2))
+# If no similar metric was recorded: the prior of the standard deviation over seeds of final values,
+# divided by the margin.
 _ENDS = ScatterPrior(log_sd=math.log(0.5), log_sd_sd=0.8, degrees=5)
-# The least variance over seeds, in squared octaves of steps or squared margins of final values,
-# because evaluations are too far apart to show less.
+# The least variance over seeds to assume, for log2 of the steps and for final values in units of
+# the margin. Evaluations are too far apart to show a smaller variance.
 _LEAST_VARIANCE = 1e-4
-# The standard deviation of final values is uncertain: use this many equally likely guesses.
+# Use this many equally likely guesses of the final values' standard deviation over seeds.
 _N_SCATTERS = 4
-# If no run of a configuration ends less than this many margins worse than the reference, its final
-# values vary more over seeds than others, so don't use them to estimate the usual variance.
+# Final values far worse than the reference's vary more over seeds. So a configuration helps to
+# estimate the variance only if one of its trainings ends less than this many margins worse.
 _NEAR = 4.0
-_MISSED_BY = 0.5  # A run that missed the target is assumed to need this many octaves more steps.
-# A failed run is assumed to need this many octaves more steps than a whole training. The assumed
-# number of octaves is also its standard error.
+_MISSED_BY = 0.5  # A run that missed the target is assumed to need 2**_MISSED_BY times its steps.
+# A failed run is assumed to need 2**_FAILED_BY times the steps of a whole training. The standard
+# error of log2 of the steps is assumed to be `_FAILED_BY`, too.
 _FAILED_BY = 1.0
 # The standard error of log(step time) to assume if none is known; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# For the chance of success at rates up to an octave below a failed rate, add this many successful
-# trainings and one failed training to the trainings that ran.
+# At a rate up to an octave below a failed rate, a training succeeds with the chance n / (n + 1),
+# where n is the number of successful trainings at that rate plus this number.
 _HELD = 5
 # The final value of a configuration that reached the target but was not trained further is assumed
 # to lie this fraction of the way from the reference's final value to the target.
@@ -74,25 +76,22 @@ class Configured:
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
     met_on: set[int] = field(default_factory=set)  # Seeds whose trainings reached the target.
     missed_on: set[int] = field(default_factory=set)  # Seeds whose trainings missed the target.
-    # For each seed, how much worse than the reference a whole training ended, in margins.
+    # For each seed, how much worse than the reference a training ended, divided by the margin.
     ends: dict[int, float] = field(default_factory=dict)
     # By seed, the standard error of the final value in the metric's unit, if known.
     end_errors: dict[int, float | None] = field(default_factory=dict)
     is_over: bool = False  # True if no further run is possible.
-    was_slower: bool = False  # True if a run was stopped because it was slower than the leader.
+    was_slower: bool = False  # True if a run was stopped because it was too slow.
     failed: bool = False  # True if a training failed.
 
     @property
     def met(self) -> bool:
-        """Whether runs reached the target, at least as many as missed it, and none failed."""
+        """Whether the target was reached, at least as often as it was missed, and no run failed."""
         return bool(self.met_on) and len(self.missed_on) <= len(self.met_on) and not self.failed
 
     @property
     def ends_near(self) -> bool:
-        """Whether no training failed and at least one ended near the reference.
-
-        Near means: less than `_NEAR` margins worse.
-        """
+        """Whether no run failed and one ended under `_NEAR` margins worse than the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property
@@ -102,7 +101,7 @@ class Configured:
 
     @property
     def mean_end(self) -> float:
-        """How many margins worse than the reference the trainings end on average."""
+        """How much worse than the reference the trainings end on average, divided by the margin."""
         return statistics.fmean(self.ends.values())
 
     @property
@@ -126,7 +125,7 @@ class Configured:
 
 
 class AdviceStudy:
-    """The configurations of a study and their runs; `outlook` computes the belief from them."""
+    """The configurations of a study and their runs; `outlook` estimates costs and final values."""
 
     def __init__(self, log: RunLog, prior: SurfacePrior) -> None:
         """Create all configurations, without the results of any run.
@@ -144,16 +143,16 @@ class AdviceStudy:
                 self.options[option.batch_size] = option
         # True if final values are compared, which is the case unless the user gave a target.
         self.compares_ends = question.target is None
-        # True if only whole trainings are compared, as a rate schedule spans each training.
+        # True if only whole trainings are compared, because a rate schedule spans each training.
         self.whole_only = log.whole_only
-        # True if a configuration is first trained only to the target, not at once to the end.
+        # True if a configuration is first trained until the target, and only later to its end.
         self.follows = log.until is not None and not self.whole_only
         # The fraction of the planned epochs that the pilot ran; 1.0 without planned epochs.
         self.fraction = 1.0
         if question.planned_epochs is not None and log.whole_epochs is not None:
             self.fraction = min(1.0, log.whole_epochs / question.planned_epochs)
-        # True if shorter and longer learning-rate schedules than the reference's are tried.
         is_time = question.objective == "time"
+        # True if schedules shorter and longer than the reference schedule are tried.
         self._stretches = self.whole_only and is_time and question.may_stretch
         at = set()
         for size in self.options:
@@ -177,11 +176,11 @@ class AdviceStudy:
         self.own = self.at(CellKey(own_size, own_rate))
         as_planned = (horizons == 1) & (self.sizes == own_size)
         self.same_size = [int(i) for i in np.flatnonzero(as_planned)]
-        # For each batch size timed alternately with the reference's, the standard error of log(step
-        # time / the reference's step time).
+        # For each batch size timed alternately with the reference batch size, the standard error of
+        # log(step time / step time of the reference batch size).
         self.timed: dict[int, float] = {}
-        # The final value of the reference's training, or of the first whole training if the
-        # reference failed; None if the user gave the target.
+        # The final value of the reference training or, if it failed, of the first whole training;
+        # None if the user gave the target.
         self.end: EndLevel | None = None
         # The most that a run to the user's target may cost; None if the user gave no target.
         self.most_cost: float | None = None
@@ -192,7 +191,7 @@ class AdviceStudy:
         self.weigh()
 
     def _horizons(self, size: int) -> list[float]:
-        """Return the training lengths of a batch size, as multiples of the reference's length.
+        """Return the training lengths of a batch size, as multiples of the reference training's.
 
         With a learning-rate schedule, each length is a separate configuration. Lengths that take
         more time than the reference's training are left out.
@@ -216,7 +215,7 @@ class AdviceStudy:
         return [h for h, n in epochs.items() if 1 <= n <= most and float(n).is_integer()]
 
     def _octaves(self, size: int, horizon: float) -> set[float]:
-        """Return a batch size's rates to consider, in octaves above the reference's rate."""
+        """Return a batch size's learning rates to consider, in octaves above the reference rate."""
         reference = self.question.reference
         rates = self.log.engine.learning_rates(size, horizon)
         if rates is not None:
@@ -228,7 +227,7 @@ class AdviceStudy:
         return set(map(float, range(middle - below, middle + above + 1)))
 
     def weigh(self) -> None:
-        """Compute the cost of a step of each size: seconds, or examples for objective "samples"."""
+        """Compute each size's cost of a step: seconds, or examples for the objective "samples"."""
         self.weight = {size: self._weight(size) for size in self.options}
         self._log_weight = np.log2([self.weight[size] for size in self.sizes])
         self._before = Surface.before_any_run(self.prior, self.places, self._log_weight)
@@ -249,18 +248,18 @@ class AdviceStudy:
     # ---- configurations
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with the settings of `cell`, or with the nearest rate."""
+        """Return the configuration with the settings of `cell`, or else with the nearest rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self.nearest(cell.batch_size, octave, horizon=cell.horizon)
 
     def beside(self, i: int, octaves: float) -> int | None:
-        """Return the configuration that differs from i by a rate `octaves` higher, or None."""
+        """Return the configuration that differs from i only by a rate `octaves` higher, or None."""
         cell, wanted = self.cells[i].cell, float(self.places.rate[i] + octaves)
         nearest = self.nearest(cell.batch_size, wanted, horizon=cell.horizon)
         return nearest if math.isclose(self.places.rate[nearest], wanted, abs_tol=0.01) else None
 
     def nearest(self, size: int, octave: float, *, horizon: float = 1.0) -> int:
-        """Return the configuration of a size and training length with the rate nearest `octave`."""
+        """Return a size's configuration whose log2(rate / reference rate) is nearest `octave`."""
         at = self.where(lambda one: (one.cell.batch_size, one.cell.horizon) == (size, horizon))
         return min(at, key=lambda i: (abs(self.places.rate[i] - octave), self.places.rate[i]))
 
@@ -295,8 +294,8 @@ class AdviceStudy:
         """The user's own configuration, and all configurations that the advice may recommend.
 
         A configuration may be recommended if it never failed, reached the target and, where final
-        values are compared, has a final value. If only whole trainings are compared, it may miss
-        the target, which a lucky reference run may have set too high.
+        values are compared, has a final value. If only whole trainings are compared, it need not
+        reach the target, because a lucky run of the reference may have set the target too high.
         """
         at = self.where(lambda one: not one.failed)
         if self.follows:
@@ -346,7 +345,7 @@ class AdviceStudy:
 
     @property
     def capped_sizes(self) -> list[int]:
-        """Batch sizes that may reach the target, at a lower cost, if `at_most_epochs` is raised."""
+        """Batch sizes that may beat the reference if more epochs (`at_most_epochs`) are allowed."""
         allowed, own_size = self.question.at_most_epochs, self.question.reference.batch_size
         if allowed is None or (self.keeps_epochs and not self._stretches):
             return []
@@ -380,7 +379,7 @@ class AdviceStudy:
         return self.log.run_s(self.cells[i].cell.batch_size, self.whole_steps(i))
 
     def new_s(self, i: int, seed: int) -> float:
-        """Return the expected seconds of a whole training, not counting steps copied from a run."""
+        """Return the expected seconds of a whole training, except steps copied from another run."""
         cell = self.cells[i].cell
         new_steps = self.whole_steps(i) - self.log.shared_steps((cell, seed))
         return self.log.run_s(cell.batch_size, max(1, new_steps))
@@ -404,7 +403,7 @@ class AdviceStudy:
             self._rule_out(i, record)
             return
         if not record.has_failed and len(record.evaluations) <= 1:
-            one.is_over = True  # the seed does not exist, or the budget is spent
+            one.is_over = True  # nothing ran: this seed is not available, or the budget is spent
             return
         one.records[seed] = record
         self._read(i, seed, guess)
@@ -430,10 +429,10 @@ class AdviceStudy:
         if self.log.until is None and self.end is None and came_to_end:
             self.end = end_so_far(self.question, record)  # the reference failed, so use this run
         if crossing is not None and (has_met or came_to_end):
-            # The target was reached somewhere between two evaluations (uniform distribution).
             width = 0.0
             if crossing.step:
                 width = math.log2(crossing.step / crossing.least)
+            # A uniform distribution between two evaluations has this standard deviation.
             one.steps[seed] = math.log2(max(crossing.middle, 0.5)), width / math.sqrt(12)
             one.met_on.add(seed)
         elif guess is not None:
@@ -479,9 +478,10 @@ class AdviceStudy:
         return self.question.sign * (self.end.value - end) / self.end.margin
 
     def set_level(self) -> None:
-        """Set the target from all trainings of the pilot's configuration, and judge all runs again.
+        """Set the target again, from the final values of all seeds, and judge all runs by it.
 
-        If the reference is a default, use trainings of its batch size at the best rate instead.
+        The seeds are of the configuration whose pilot run set the first target. If the user did not
+        choose the reference, they are of its batch size at the best learning rate.
         """
         if self.end is None or self.log.until is None:
             return
@@ -519,9 +519,9 @@ class AdviceStudy:
     # ---- the belief
 
     def scatter(self) -> tuple[float, Array]:
-        """Return standard deviations over seeds: of log2 of the steps, and of final values.
+        """Return the standard deviations over seeds of log2 of the steps and of final values.
 
-        Final values have `_N_SCATTERS` equally likely guesses per configuration, in margins.
+        The latter, in units of the margin, is an array of `_N_SCATTERS` guesses per configuration.
         """
         cost, steps, ends = 0.0, [], []
         for one in self.cells:
@@ -533,7 +533,7 @@ class AdviceStudy:
         return cost, _pooled(ends, self._end_prior()).sds(ends, _N_SCATTERS)
 
     def _end_prior(self) -> ScatterPrior:
-        """Return the prior for standard deviations of final values, larger for noisy curves."""
+        """Return the prior of the standard deviation of final values; larger for noisy curves."""
         if self.end is None:
             return _ENDS
         question, end, errors = self.question, self.end.value, []
@@ -550,7 +550,7 @@ class AdviceStudy:
         return _ENDS if prior is None else prior.over(slope * self.end.margin)
 
     def outlook(self) -> Outlook:
-        """Compute the belief about every configuration from all runs."""
+        """Estimate the costs and final values of all configurations from all runs."""
         n, aim = len(self.cells), self._aim()
         cost_sd, end_sd = self.scatter()
         index, values, variances = [], [], []
@@ -560,17 +560,17 @@ class AdviceStudy:
                 index.append(i)
                 values.append(steps + self._log_weight[i])
                 variances.append(variance)
-        # Assume a final value for configurations that reached the target but not their end.
         ends = {i: (*one.ends.values(),) for i, one in enumerate(self.cells) if one.ends}
         held_on = self.where(lambda one: one.met_on and not one.ends)
         if self.compares_ends:
+            # Assume a final value for configurations that reached the target but have none.
             ends |= dict.fromkeys(held_on, (_HELD_AT * aim.level,))
         ended = np.array([*ends], dtype=int)
         means = np.array([*map(statistics.fmean, ends.values())])
         observed = [*index, *(n + ended)], [*values, *np.arcsinh(means)]
         n_seeds = np.array([*map(len, ends.values())])
-        # Add variance to all final values if the pilot was cut. Add variance to the final values of
-        # failed configurations and to those that were assumed, not measured.
+        # If the pilot was cut, add variance to all final values. Add 1 to the variance of
+        # configurations that failed, and of final values that were assumed, not measured.
         failed = self.where(lambda one: one.failed)
         more = (1 - self.fraction) ** 2 + np.isin(ended, [*failed, *held_on])
         surfaces = []
@@ -584,7 +584,8 @@ class AdviceStudy:
         n, has_level = len(self.cells), self.log.until is not None
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
-            # A training stops at `most_steps` unless a run reached the target.
+            # The most steps of a training: fewer for configurations that already reached the
+            # target.
             steps = []
             for i, one in enumerate(self.cells):
                 steps.append(self.whole_steps(i) if one.met_on else self.most_steps(i))
@@ -607,14 +608,14 @@ class AdviceStudy:
 
     @property
     def level_worse(self) -> float:
-        """How many margins worse the target is than the reference's final value."""
+        """How much worse the target is than the reference's final value, divided by the margin."""
         level = self.log.until
         if level is None or self.end is None:
             return 0.0
         return self._margins_worse(level.value)
 
     def _step_error(self) -> Array:
-        """Return the standard error of log2(step time / the reference's) of each configuration."""
+        """Return each configuration's standard error of log2(step time / reference step time)."""
         if self.question.objective != "time":
             return np.zeros(len(self.cells))
         own_size = self.question.reference.batch_size
@@ -645,7 +646,7 @@ def horizon_for(needed: float) -> float:
     """Return the first of 1, 1.5, 2, 3, 4, 6, 8, ... that is at least 1.15 times `needed`.
 
     Args:
-        needed: the training needed to reach the target, as a multiple of the reference's.
+        needed: the length needed to reach the target, as a multiple of the reference training.
     """
     octave = math.floor(math.log2(max(_ROOM * needed, 1.0)))
     horizons = (2.0**octave, 1.5 * 2.0**octave, 2.0 ** (octave + 1))
@@ -655,7 +656,7 @@ def horizon_for(needed: float) -> float:
 def missed(steps: int) -> tuple[float, float]:
     """Return a guess of log2 of the steps to a target that a run missed, and the guess's error.
 
-    The run is assumed to need half an octave more steps, plus or minus half an octave.
+    The run is assumed to need sqrt(2) times its `steps`; the standard error of log2 is 0.5.
     """
     return math.log2(steps) + _MISSED_BY, _MISSED_BY
 
