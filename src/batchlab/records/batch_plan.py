@@ -32,7 +32,7 @@ class _Stretch(NamedTuple):
     """Consecutive steps with the same batch size; only the last stretch spans several epochs."""
 
     step: int  # The index of the stretch's first step.
-    samples: int  # Examples processed before these steps of equal batch size.
+    samples: int  # Examples processed before the stretch's first step.
     batch_size: int
 
 
@@ -46,8 +46,8 @@ class BatchPlan:
     use the methods of this class.
 
     Up to the end of the epoch in which the last stage starts, the steps are stored as stretches of
-    equal batch size. After that epoch, or from the first step on if there are no stages, the batch
-    size is constant, so steps are computed by division.
+    equal batch size. After that epoch (or from step 0 on, without stages), the batch size is
+    constant, so steps are computed by division.
 
     Attributes:
         n_train: examples in the training set.
@@ -140,8 +140,8 @@ class BatchPlan:
     def train_s_at(self, step: int, step_s: Mapping[int, float]) -> float:
         """Return the total seconds of the first `step` steps.
 
-        `step_s` has the seconds of one step at each batch size. The smaller last batch of an epoch
-        is assumed to take as long as a full batch.
+        `step_s` contains the seconds of one step at each batch size. The smaller last batch of an
+        epoch is assumed to take as long as a full batch.
         """
         begins = [0, *(self.step_at(stage.from_samples) for stage in self.stages), step]
         sizes = [self.batch_size, *(stage.batch_size for stage in self.stages)]
@@ -151,9 +151,9 @@ class BatchPlan:
         return math.fsum(seconds)
 
     def last_batch_sizes(self) -> frozenset[int]:
-        """Return the sizes of last batches of epochs, for epochs whose last batch is not full."""
+        """Return the sizes of all last batches of epochs that are smaller than a full batch."""
         sizes = set()
-        # All epochs of the last stretch have the same batches, so check only its first epoch.
+        # Epochs after the last change of batch size have the same batches, so check only the first.
         _, epochs = self._counted
         for epoch in range(len(epochs) + 1):
             last_step = self._begin_of(epoch + 1) - 1
@@ -207,14 +207,14 @@ class BatchPlan:
 
     @cached_property
     def _end(self) -> _Stretch:
-        """The last stretch, which starts where the batch size becomes constant."""
+        """The last stretch of steps; its batch size never changes again."""
         return self._counted[0][-1]
 
     @cached_property
     def _counted(self) -> tuple[tuple[_Stretch, ...], tuple[int, ...]]:
-        """The stretches of the run, and the first step of each epoch before the last stretch.
+        """All stretches (steps of equal batch size), and the first step of each early epoch.
 
-        The last stretch never ends, and all its epochs have the same batch size.
+        Early epochs start before the last stretch, which never ends: its batch size is constant.
         """
         stretches: list[_Stretch] = []
         epochs: list[int] = []

@@ -24,7 +24,7 @@ class Moment:
         trial: the trial that is trained, with its batch size and micro-batch size.
         step: the number of steps taken; 0 at the initial weights.
         is_end: whether an epoch or the run ends at this step.
-        is_last: whether this is the run's requested last step, or the state before step 1.
+        is_last: whether `step` is 0 or the run's requested last step.
     """
 
     model: Any

@@ -43,7 +43,7 @@ class MonitorReading:
         batch_size: examples of the last measured step, over all its micro-batches; None if no
             step was measured.
         gradient_noise_scale: the simple noise scale, in examples, estimated from the last measured
-            steps; it is not the critical batch size.
+            steps. It is not the same as the critical batch size.
         gradient_norm: norm of the gradient in the last measured step; None if none was measured.
         seen_fraction: the fraction of the trainable parameters whose noise was measured.
         hint: what the noise scale suggests for the batch size.

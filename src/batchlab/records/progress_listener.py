@@ -17,7 +17,7 @@ class ProgressListener:
     def phase(self, text: str) -> None:
         """Announce that a stage of the command starts.
 
-        It is one of the stages given to `begins`, or an additional stage.
+        `text` names one of the stages given to `begins`, or an additional stage.
         """
 
     def budget(self, *, spent_s: float, budget_s: float) -> None:
@@ -27,7 +27,7 @@ class ProgressListener:
         """Announce the trials whose runs are awaited, and why the runs were requested."""
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Announce the best configuration so far."""
+        """Announce the batch size and learning rate of the best configuration so far."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Announce the fraction of all runs that is done, and the seconds left if known.

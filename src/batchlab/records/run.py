@@ -11,7 +11,7 @@ from batchlab.records.trial import Status, Target, Trial, TrialRecord
 
 AllSplits = Literal["on_the_way", "at_end", "never"]
 """When train and test data are evaluated; "on_the_way": before training, at some epoch ends and at
-the run's end. Validation data are evaluated at every evaluation."""
+the end of the run. Every evaluation covers the validation data."""
 
 TrainerName = Literal["fastest", "plain"]
 """The training loop: PyTorch's ("plain"), or the fastest loop whose results agree with PyTorch."""
@@ -123,8 +123,8 @@ class Outcome:
         traceback: the whole traceback of an error, or None.
         peak_bytes: peak memory of the process above an idle process, or None if not known.
         notes: what a reader of the record must know about the end of the run.
-        engine: the engine at the end of the run, or None to keep the engine in the record.
-        place: the processor or GPU that the run ended on, or None if unknown.
+        engine: the engine's name at the run's end; None if it is the name in the trial's record.
+        place: the processor or GPU that the run used last, or None if unknown.
     """
 
     status: Status | None

@@ -45,7 +45,7 @@ class StepTiming:
         micro_batch_size: examples per forward and backward pass.
         device: "cpu" or "cuda".
         threads: threads that PyTorch computed with.
-        warmup_s: seconds of each warm-up block, slowed by kernel selection; not part of `block_s`.
+        warmup_s: seconds of each block of warm-up steps, which are slow; not part of `block_s`.
         block_s: seconds of each timed block of steps, in the order of the blocks.
         block_steps: steps in each block.
         peak_bytes: peak memory of the run above an idle process, or None if not reported.
@@ -196,7 +196,7 @@ class StudyName:
         environment: names and values: versions, processor, cores, operating system.
         trial_ids: the ids of the trials, in the order in which the trials were requested.
         target: the target of the trials, if any.
-        margin: as in `Study`.
+        margin: how much worse a final value may be to count as no worse; None if not given.
     """
 
     study_id: str
@@ -221,7 +221,7 @@ class Study(Reported):
         records: the records of the trials, in the order in which the trials were requested.
         timings: step times measured with nothing else running, at most one per batch size.
         spent_s: seconds spent on the study, over all its sessions.
-        target: the target to which the trials' steps are counted; None if no target was given.
+        target: the target of the trials, whose steps to it are counted; None if none was given.
         margin: a final value that is worse than another by at most this difference counts as no
             worse; in the unit of the first metric; None if no margin was given.
         awaits_answer: whether the study belongs to an advice whose answer is missing or unreadable.

@@ -123,8 +123,8 @@ class Crossing:
         after_step: the step of the last evaluation that missed the target; 0 if there is none.
         step: the step of the first evaluation that met the target for good.
         samples: examples processed in the first `step` steps.
-        held_until_step: the step of the evaluation at which a tenth more examples were processed;
-            None if the run ended before.
+        held_until_step: the step of the evaluation by which a tenth more examples than `samples`
+            were processed; None if the run ended before.
     """
 
     after_step: int
@@ -134,7 +134,7 @@ class Crossing:
 
     @property
     def held(self) -> bool:
-        """Whether every evaluation met the target until a tenth more examples were processed."""
+        """Whether the target was met from `step` on, until a tenth more examples were processed."""
         return self.held_until_step is not None
 
     def would_hold_at(self, samples: int, target: Target) -> bool:
@@ -221,7 +221,7 @@ class Status(StrEnum):
         return self in (Status.TIMEOUT, Status.KILLED, Status.ERROR)
 
 
-IDENTITY_FORMAT: Final = 2  # In format 1, the hash included every field, also the defaults.
+IDENTITY_FORMAT: Final = 2  # In format 1, the hash also included fields with default values.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -241,7 +241,7 @@ class Trial:
             size.
         sampling: "reshuffle" (each epoch a new permutation) or "replacement".
         drop_last: whether a smaller last batch of an epoch is left out.
-        learning_rate: peak learning rate, after scaling.
+        learning_rate: the peak learning rate, after any scaling to the batch size.
         scaling_rule: the rule that adapts the workload's settings, such as Adam's betas, to the
             batch size; "none" if they are not adapted.
         horizon_steps: the steps that a learning-rate schedule spans; None for a constant rate.
@@ -375,7 +375,7 @@ class TrialRecord:
         peak_bytes: peak memory of the process above an idle process, None if not reported.
         place: the processor with its cores, or the GPU, at the trial's end; None if not reported.
         resumed_from_steps: the checkpoint steps from which the trial was resumed.
-        notes: what a reader must know (accumulation and BatchNorm, dropped examples, ...).
+        notes: what a reader of the record must know (accumulation, dropped examples, ...).
     """
 
     trial: Trial
@@ -404,7 +404,7 @@ class TrialRecord:
 
     @property
     def is_of_no_size(self) -> bool:
-        """Whether the script did not use the given batch size, or did not train."""
+        """Whether the script ignored the given batch size, or did not train."""
         return self.reason is not None and self.reason.code in NOT_AS_GIVEN
 
     @property
@@ -494,8 +494,8 @@ class TrialRecord:
     def crossing(self, target: Target | None) -> Crossing | None:
         """Return where the trial begins to meet `target` for good, as described in `Crossing`.
 
-        The result is None if there is no target, if the trial did not stay beyond the target, or if
-        it failed before it had stayed there for a tenth more examples.
+        The result is None if there is no target, if the trial did not meet it for good, or if the
+        trial failed before it had met the target for a tenth more examples.
         """
         crossing = None if target is None else crossing_of(self.evaluations, target)
         if crossing is None or crossing.held or not self.has_failed:
