@@ -30,7 +30,7 @@ def is_container(value: object) -> bool:
 
 
 def mapped(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Return a copy of nested containers in which `function` is applied to each item."""
+    """Apply `function` to each item of nested containers; return new containers of the results."""
     if not is_container(value):
         return function(value)
     if isinstance(value, Mapping):
@@ -87,7 +87,7 @@ class Columns:
 
 
 def resident(data: Data) -> Columns | None:
-    """Return data as `Columns` if the data are only tensors in memory, else None."""
+    """Return `data` as `Columns` if they consist only of tensors in memory, else None."""
     if isinstance(data, tuple):
         return Columns(data)
     if isinstance(data, Columns) and all(isinstance(column, Tensor) for column in data.parts):
@@ -166,7 +166,7 @@ class ChosenPart(Subset[Any]):
 
 
 def chosen_part(data: Data, chosen: Tensor) -> Data:
-    """Return the part of `data` (not a stream) at indices `chosen`; copy tensors in memory."""
+    """Return the examples of `data` (not a stream) at indices `chosen`; tensors are copied."""
     columns = resident(data)
     if columns is None:
         return ChosenPart(data, chosen)
@@ -182,7 +182,7 @@ def shuffled(n: int, *, seed: int) -> Tensor:
 
 
 def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> Tensor:
-    """Return the indices of an epoch's examples in training order, equal for all batch sizes.
+    """Return the indices of an epoch's examples in training order, the same at any batch size.
 
     The order depends only on the arguments, so a run that is resumed in the middle of an epoch
     continues with the same examples as without the interruption.
@@ -196,8 +196,8 @@ def epoch_order(n_train: int, *, seed: int, epoch: int, sampling: Sampling) -> T
 def n_examples(batch: Batch) -> int:
     """Return the number of examples in a batch: the length of its first tensor or packed sequence.
 
-    If this length is not the number of examples, the workload needs a `weight`: without a `weight`,
-    a check before the study raises an error.
+    If this is not the number of examples, the workload needs a `weight`: without a `weight`, a
+    check before the study refuses the workload.
 
     Raises:
         BatchSizeError: the batch contains neither a tensor with a dimension nor a packed sequence.
@@ -213,7 +213,7 @@ def n_examples(batch: Batch) -> int:
 
 
 def _lengths(batch: Batch) -> Iterator[int]:
-    if isinstance(batch, PackedSequence):  # its first time step has an entry of every example
+    if isinstance(batch, PackedSequence):  # its first time step contains every example
         yield int(batch.batch_sizes[0])
     elif isinstance(batch, Tensor):
         if batch.ndim:
@@ -234,7 +234,7 @@ def fetched(data: Data, chosen: Tensor, collate: Collate | None) -> Batch:
 def fetched_in_parts(
     data: Data, chosen: Tensor, collate: Collate | None, *, most: int
 ) -> tuple[Batch, ...]:
-    """Return the examples at indices `chosen` in batches of `most` (the last may be smaller)."""
+    """Return the examples at indices `chosen` in batches of `most`; the last may be smaller."""
     if isinstance(data, tuple):
         data, collate = Columns(data), None
     data, collate = opened(data, collate)

@@ -34,7 +34,7 @@ def asks_for_names(optimizer: Callable[..., Any]) -> bool:
 
 
 def horizons_of(scheduler: Callable[..., Any]) -> tuple[str, ...]:
-    """Return which of `n_steps` and `n_epochs` are parameters of a scheduler function."""
+    """Return which of "n_steps" and "n_epochs" are parameters of a scheduler function."""
     names = parameters_of(scheduler)
     return tuple(name for name in ("n_steps", "n_epochs") if name in names)
 
@@ -80,7 +80,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 
 def uncompiled(model: nn.Module) -> nn.Module:
-    """Return a model without torch.compile, so that the weights have their original names."""
+    """Undo torch.compile in a model, so that its weights have their original names."""
     model = getattr(model, "_orig_mod", model)
     for module in model.modules():
         if module._compiled_call_impl is not None:
@@ -108,7 +108,7 @@ class Metric:
 
     Attributes:
         sum: function(model, batch) -> tensor of a fixed shape, added over the batches of a split.
-        count: function(batch) -> number, added over batches; None for the batch's weight.
+        count: function(batch) -> number, added over batches; None for the workload's `weight`.
         finalise: function(total sum, total count) -> number; None for total sum / total count.
         over_all: function(all predictions on a split, their targets) -> number; the arguments are
             CPU tensors with examples first, or lists if `predict` returns lists. A
@@ -164,8 +164,8 @@ class Workload:
             tuples and dicts; a DataFrame, used as a dict of its columns; a map-style Dataset; an
             IterableDataset with a length; a DataLoader, whose data set, collate and workers are
             used. A memory map is read from its file, not copied into memory.
-        loss: function(model, batch) -> scalar tensor, the **mean** over the batch's weight; None if
-            there are `metrics` and a `step`.
+        loss: function(model, batch) -> scalar tensor, the **mean** over the batch (see `weight`);
+            None if there are `metrics` and a `step`.
         step: function(model, optimizer, batch) -> the batch's loss, or a dict of tensors with the
             loss first or called "loss". The function does one optimizer step: zero_grad, backward
             and optimizer.step(). State between steps belongs in buffers of the model, or in the

@@ -40,11 +40,11 @@ def file_region(value: object) -> FileRegion | None:
 
 _WHOLE_BYTES = 64 * 1024**2  # Regions up to this size are hashed completely.
 _BLOCK_BYTES = 64 * 1024  # Files are read and hashed in blocks of this size.
-_BLOCKS = 512  # A larger region is hashed in this number of evenly spaced blocks only.
+_BLOCKS = 512  # Of larger regions, only this many evenly spaced blocks are hashed.
 
 
 def add_region(digest: Any, region: FileRegion) -> None:
-    """Add a region to a hash: all bytes or, above 64 MiB, sampled blocks, file size and time."""
+    """Add a file region to a hash: all bytes or, above 64 MiB, some blocks, file size and time."""
     with Path(region.path).open("rb", buffering=0) as file:
         if region.n_bytes <= _WHOLE_BYTES:
             starts: Iterable[int] = range(0, region.n_bytes, _BLOCK_BYTES)

@@ -50,8 +50,8 @@ from batchlab.workload.file_region import file_region
 def with_data_as_read(workload: Workload) -> tuple[Workload, tuple[str, ...]]:
     """Return `workload` with its data converted for training, and notes for the report.
 
-    A DataLoader is replaced by its data set. NumPy arrays become tensors in the arrays' memory, or
-    copies if torch cannot read that memory's layout. Memory maps are not read. Nested containers
+    A DataLoader is replaced by its data set. NumPy arrays become tensors that share the arrays'
+    memory, or copies if torch cannot read that memory. Memory maps are not read. Nested containers
     become `Columns`. A Hugging Face data set returns tensors instead of Python numbers, unless the
     user has set a format or the workload has a `collate`.
 
@@ -110,7 +110,7 @@ def _without_tables(data: Any) -> Any:
 
 
 def _with_train(workload: Workload, loader: DataLoader[Any], notes: list[str]) -> Workload:
-    """Return `workload` with the loader's collate and workers; add ignored options to `notes`."""
+    """Return `workload` with the collate and workers of `loader`; note the ignored options."""
     of_loader, data = loader_batch_size(loader), loader.dataset
     not_taken = {
         "batch_size": of_loader not in (None, workload.batch_size, 1),
@@ -227,7 +227,7 @@ def _column(column: Any, what: str, workload: Workload) -> Any:
 def _check_kind(column: np.ndarray[Any, Any], what: str, *, is_mapped: bool) -> None:
     holds = f"{what} holds a NumPy array of {column.dtype.name}"
     if column.dtype.kind == "f" and column.dtype.itemsize >= np.dtype(np.float64).itemsize:
-        # Doubles are NumPy's default. Do not cast them: a model of doubles would lose digits.
+        # Doubles are NumPy's default. Refuse them, because casting loses digits in a float64 model.
         to_do = 'give x.astype("float32")'
         if is_mapped:
             to_do = "keep the file in float32, or give a Dataset that casts each example"
@@ -304,7 +304,7 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(data: Data | None) -> tuple[Tensor, ...]:
-    """Return a split's tensors; for a `ChosenPart`, which has none, the tensor of its indices."""
+    """Return the tensors of a split or, for a `ChosenPart`, the tensor of its indices."""
     if isinstance(data, ChosenPart):
         return (data.indices,)
     return tensors_of(data)

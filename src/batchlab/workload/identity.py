@@ -137,8 +137,8 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
         # id -> (number, value) of each hashed value; Python cannot reuse the id of a stored value.
         self._seen: dict[int, tuple[int, Any]] = {}
         super().__init__(SimpleNamespace(write=self.update))
-        # Without this, pickle writes a reference for an object that it has seen before. Then two
-        # equal texts would hash differently from one text that is used twice.
+        # Without `fast`, pickle writes a reference in place of an object that it has seen before.
+        # Then two equal texts would hash differently from one text that is used twice.
         self.fast = True
 
     def add(self, value: Any) -> None:
@@ -165,7 +165,7 @@ class _Digest(cloudpickle.Pickler):  # type: ignore[misc]
 
     def persistent_id(self, obj: Any) -> str | None:
         """Return a text to hash in place of a list, set, array or repeated value, else None."""
-        # Hash the values of constants, because equal constants may or may not be the same object.
+        # Always hash the value of a constant: whether equal constants are one object can vary.
         if isinstance(obj, _ATOMS):
             return None
         if type(obj) is list and all(map(_is_plain, set(map(type, obj)))):
@@ -297,7 +297,7 @@ def bytes_of(tensor: Tensor) -> memoryview:
 
 
 def add_array(digest: _Digest, array: np.ndarray[Any, Any]) -> None:
-    """Add an array's type, shape and numbers to a hash; a large memory map is sampled."""
+    """Add an array's type, shape and numbers to a hash; of large memory maps, only samples."""
     digest.update(f"{array.dtype} {array.shape}".encode())
     region = file_region(array)
     if region is not None:
@@ -316,7 +316,7 @@ def _is_plain(kind: type) -> bool:
 # Lists with fewer items than this are not hashed, because most short lists contain options, whose
 # effect shows in the hashed examples.
 _LONG = 33
-_DEEPEST = 4  # values that are nested more deeply are not searched
+_DEEPEST = 4  # more deeply nested values are not searched
 
 
 def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
@@ -330,7 +330,7 @@ def _contents(value: Any, depth: int = 0) -> Iterator[Any]:
     elif isinstance(value, list | tuple):
         if len(value) < _LONG:
             inside = value
-        # A list with None is taken for a cache of the Dataset, which is filled while it is read.
+        # Skip a list with None: it is probably a cache, which the Dataset fills as it is read.
         elif all(item is not None for item in value):
             yield value
     elif depth == 0 or isinstance(value, Dataset):

@@ -52,7 +52,7 @@ class LoadedWorkload:
             after `with_model`, which needs a model made by a child process.
         reference: the name by which the workload was loaded.
         settings: all settings and the values used, sorted by name.
-        notes: sentences for the report on how the data are read.
+        notes: sentences for the report about how the data are read.
         files: the user's files that child processes import or read.
         folder: files that the workload reads below this folder are hashed; None for the current
             folder.
@@ -134,7 +134,7 @@ def _loaded(
     main: Path | None,
     opened: Iterable[str],
 ) -> LoadedWorkload:
-    """Apply the settings that are not in `used`, convert the data and compute the identity.
+    """Apply the settings that are not yet `used`, convert the data and compute the identity.
 
     The identity is a hash of settings, data and files. If `code` is empty, the workload's functions
     are hashed in place of the files.
@@ -142,7 +142,7 @@ def _loaded(
     workload, used = _with_other_settings(workload, reference, settings, used)
     in_order = tuple(sorted(used.items()))
     workload, notes = with_data_as_read(workload)
-    ready = with_validation(workload)  # Unusable data must be refused before they are hashed.
+    ready = with_validation(workload)  # This refuses unusable data before they are hashed.
     read: dict[str, SourceFile] = {}  # Files other than code, by their paths below the folder.
     if main is not None:
         sources = [Path(file.path) for file in code.values()]
@@ -177,7 +177,7 @@ def _built_in(reference: str) -> tuple[Callable[..., Workload], dict[str, Source
         )
     module = importlib.import_module(f"batchlab.workload.builtin.{reference.replace('-', '_')}")
     assert module.__file__ is not None
-    # The version in the key stands for all other code of batchlab that the workload uses.
+    # The version in the key represents all other code of batchlab that the workload uses.
     return module.workload, {f"{_MAIN}{__version__}": SourceFile.now(module.__file__)}
 
 
@@ -324,13 +324,13 @@ def _with_other_settings(
     settings: Mapping[str, str | Setting],
     used: dict[str, Setting],
 ) -> tuple[Workload, dict[str, Setting]]:
-    """Apply the settings that are not in `used` to optimizer, schedule and precision.
+    """Apply the settings that are not yet `used` to optimizer, schedule and precision.
 
     Return the workload, and all settings with their values.
     """
     of_optimizer: dict[str, Setting] = {}
     if workload.optimizer is not None:
-        # The first two parameters of the function `optimizer` are no settings.
+        # The first two arguments of `optimizer` are the parameters and the rate, not settings.
         of_optimizer = _keywords(workload.optimizer, positional=2)
     possible = {_SCHEDULE: "", _PRECISION: workload.precision, **of_optimizer}
     rest: dict[str, Setting] = {}
@@ -352,7 +352,7 @@ def _with_other_settings(
         schedule = chosen(name, SCHEDULES, setting=_SCHEDULE, workload=reference)
         workload = replace(workload, schedule=schedule, scheduler=None)
     if _PRECISION in rest and _PRECISION not in keywords:
-        # The class refuses other texts.
+        # `Workload` refuses texts that are not the name of a precision.
         workload = replace(workload, precision=cast(Precision, rest[_PRECISION]))
     if keywords:
         assert workload.optimizer is not None

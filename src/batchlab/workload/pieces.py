@@ -27,7 +27,7 @@ def chosen(value: str, choices: Mapping[str, Choice], *, setting: str, workload:
 
 
 def check_at_least(least: float, workload: str, **settings: float) -> None:
-    """Refuse settings of a workload that are below `least`."""
+    """Raise an error if a setting of a built-in workload is below `least`."""
     for setting, value in settings.items():
         if value < least:
             raise WorkloadError(f"{workload}: {setting}={value}; expected at least {least}")
@@ -129,9 +129,9 @@ class Pixels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the pixels as floating-point numbers."""
-        # Convert and multiply in one new tensor. With two new tensors for 1024 examples, this takes
-        # 30 times as long if the allocator returns the first tensor's memory to the system. `copy`
-        # protects the original images from the multiplication.
+        # Convert and multiply in the same new tensor: with a second new tensor, 1024 examples take
+        # up to 30 times as long. `copy=True` keeps the multiplication from changing the original
+        # images.
         return images.to(self.factor.dtype, copy=True).mul_(self.factor)
 
 

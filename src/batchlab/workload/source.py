@@ -40,7 +40,7 @@ class SourceFile:
         return cls(path=str(path), sha256=digest.hexdigest())
 
     def is_unchanged(self) -> bool:
-        """Return whether the file still has the content with this hash."""
+        """Return whether the file's present content still has the hash `sha256`."""
         try:
             return SourceFile.now(self.path) == self
         except OSError:  # the file no longer exists
@@ -122,8 +122,8 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS  # kinds of files whose paths are recorded
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# The sets to which the audit hook adds paths, by id of the set. An audit hook can't be removed, so
-# one hook serves all sets.
+# The sets of paths to which one audit hook adds opened files, each by its `id`. There is only one
+# hook, because Python can't remove a hook.
 _listening: dict[int, set[str]] = {}
 
 
