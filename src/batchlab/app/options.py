@@ -69,7 +69,7 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
 def rule_multiples(
     subject: Subject, batch_sizes: Iterable[int]
 ) -> tuple[tuple[int, tuple[tuple[str, float], ...]], ...]:
-    """Return, for each batch size, the factor by which each scaling rule multiplies the rate."""
+    """Return the factors by which the scaling rules multiply the rate at each batch size."""
     summary, multiples = subject.summary, []
     for size in batch_sizes:
         kappa, of_size = size / summary.batch_size, []

@@ -17,8 +17,8 @@ def check_output_file(
     Args:
         path: the file to be written.
         store: the command's store, which must not be overwritten; None if there is no store.
-        option: the command-line option with which `path` was given, for the error message.
-        example: a file name with the right suffix, for the error message.
+        option: the command-line option of `path`, named in the error message.
+        example: a file name with the right suffix, named in the error message.
 
     Raises:
         UsageError: no file can be written to `path`; the message says why and what to do.

@@ -23,7 +23,7 @@ class ProgressState(ProgressListener):
         self.stages: tuple[str, ...] = ()  # All stages in order; empty if there are no stages.
         self.stage = ""  # The current stage: one of `stages`, or another text.
         self.runs: list[str] = []  # Lines of text: which runs the command waits for, and why.
-        self.lead = ""  # The best configuration so far, in words; "" if unknown.
+        self.lead = ""  # The best configuration until now, in words; "" if unknown.
         self.doing = ""  # The current work in words.
         self._began_s = time.monotonic()
         # The time at which the budget started, by `time.monotonic()`, and the budget in seconds.

@@ -1,4 +1,4 @@
-"""CellMeans: the mean of a metric over seeds, for each configuration (batch size and rate)."""
+"""CellMeans: the mean of a metric over the seeds of each configuration (batch size and rate)."""
 
 from __future__ import annotations
 

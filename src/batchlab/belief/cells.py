@@ -128,7 +128,7 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
 
 
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
-    """Return, for each batch size and for each plan, the cell with the best learning rate.
+    """Return the cell with the best learning rate of each batch size and of each plan.
 
     The best rate has the best mean final value of the first metric, on validation data if any, else
     on train data. Rates with failed or unfinished trials rank below rates without.

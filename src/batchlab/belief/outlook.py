@@ -93,7 +93,7 @@ def estimate_of(draws: Array, *, n: int) -> Estimate:
 
 
 def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
-    """Return, for each chance, the least predicted rise with which it reaches `least_chance`.
+    """Return the least predicted rise with which each chance reaches `least_chance`.
 
     A linear model predicts from a run's result how much each chance rises, possibly above 1. So a
     probit model decides which results suffice: in it, a chance is the probability that a normal

@@ -62,7 +62,7 @@ def _log_rise(log_sizes: Array, log_knee: Array, roundness: Array) -> Array:
 
 
 def _level(log_s: Array, rise: Array, weight: Array) -> tuple[Array, Array]:
-    """Fit the log overhead, for each row of `rise`, such that `log_s` = log overhead + rise.
+    """Fit the log overhead of each row of `rise` such that `log_s` = log overhead + rise.
 
     Return each row's log overhead and weighted sum of squared residuals.
     """
@@ -83,7 +83,7 @@ def _centres(edges: Array) -> Array:
 
 
 def _drawn(edges: Array, cells: NDArray[np.intp], generator: np.random.Generator) -> Array:
-    """Draw, for each index i in `cells`, a uniform value between `edges[i]` and `edges[i + 1]`."""
+    """Draw a uniform value between `edges[i]` and `edges[i + 1]` for each index i in `cells`."""
     return np.asarray(edges[cells] + generator.random(len(cells)) * np.diff(edges)[cells])
 
 
@@ -180,7 +180,7 @@ def _log_likelihood(
 def least_squares(log_sizes: Array, log_s: Array, weight: Array) -> Curves:
     """Fit the step-time law to log times by weighted least squares.
 
-    A grid search over the roundness contains, for each roundness, a grid search over the knee.
+    A grid search over the roundness contains a grid search over the knee at each roundness.
     """
     # SciPy's least_squares takes half the time and fits equally well (400 simulated machines). But
     # if the knee is outside the measured sizes, many knees fit equally well, and SciPy chooses

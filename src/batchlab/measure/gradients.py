@@ -89,7 +89,7 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Return, for each example, |gradient by the layer's own parameters|^2, shape (n,).
+    """Return each example's |gradient by the layer's own parameters|^2, shape (n,).
 
     `value` is the layer's input, with examples in the first dimension; `back` is the gradient of
     each example's own loss by the layer's output. The layer must satisfy `is_known`.

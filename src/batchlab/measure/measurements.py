@@ -18,7 +18,7 @@ from batchlab.records.study import Study
 
 
 def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
-    """Return, for each batch size B, the gradient variance tr Sigma / B that theory predicts.
+    """Return the gradient variance tr Sigma / B that theory predicts for each batch size B.
 
     If batches are drawn without replacement from N examples, the prediction is multiplied by
     (N - B) / (N - 1). tr Sigma is the variance of one example's gradient: each measured variance in

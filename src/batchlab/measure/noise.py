@@ -24,7 +24,7 @@ class NoisePoint:
         samples: number of training examples used before the measurement.
         n_examples: number of examples whose gradients were sampled.
         gradient_noise_scale: the noise scale B_simple = tr Sigma / |G|^2, in examples.
-        gradient_norm_squared: |G|^2, for the mean gradient G of the training examples.
+        gradient_norm_squared: |G|^2, where G is the mean gradient of the training examples.
         noise_trace: tr Sigma, the summed variance of the gradient of one example.
         took_s: duration of the measurement in seconds.
     """
@@ -107,7 +107,7 @@ class Noise(ShownInNotebook):
         return self.along[-1].gradient_noise_scale
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the document of docs/schema/noise.json as plain dicts and lists, for `--json`."""
+        """Return the document of docs/schema/noise.json as plain dicts and lists (`--json`)."""
         document: dict[str, Any] = plain(self)
         return document
 

@@ -120,7 +120,7 @@ Shape = tuple[int, int, int]  # batch size, micro-batch size and number of threa
 def measure_in_turn(
     line: Line, packed: PackedWorkload, trial: Trial, shapes: Sequence[Shape], device: str
 ) -> tuple[float, ...]:
-    """Return, for each round, the ratio of the second shape's step time to the first shape's.
+    """Return the ratio of the second shape's step time to the first shape's in each round.
 
     The two shapes take turns in this process, so that other work on the machine affects both.
     """

@@ -304,7 +304,7 @@ def redraw_validation(workload: Workload, seed: int) -> None:
 
 
 def _rows(data: Data | None) -> tuple[Tensor, ...]:
-    """Return the tensors of a split or, for a `ChosenPart`, the tensor of its indices."""
+    """Return the tensors of a split, or the tensor of indices of a `ChosenPart`."""
     if isinstance(data, ChosenPart):
         return (data.indices,)
     return tensors_of(data)

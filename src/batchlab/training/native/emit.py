@@ -447,7 +447,7 @@ class _Lines:
 def _line_offset(shape: Shape, strides: Shape) -> str:
     """Return a C expression for the memory offset of line `r`, a row of the last dimension.
 
-    Adjacent dimensions without gaps in memory are treated as one dimension, for a shorter result.
+    Adjacent dimensions without gaps in memory count as one, which makes the expression shorter.
     """
     groups: list[tuple[int, int]] = []  # size and stride of each group of adjacent dimensions
     for size, stride in zip(shape, strides, strict=True):

@@ -66,7 +66,7 @@ def native_build(workload: Workload) -> NativeBuild:
     """Capture a workload's steps and evaluations, and compile them to a library.
 
     Raises:
-        RefusedError: the workload can't be trained natively, for the reason in the error's text.
+        RefusedError: the workload can't be trained natively; the message says why.
     """
     columns = columns_of(workload)
     with untouched_randomness():
