@@ -22,34 +22,7 @@ from batchlab.runs.contract import CostModel
 ENGINE = "recorded"
 
 
-class AnswersAtOnce:
-    """Submit and next-finished of an engine that needs no time: runs end in the order asked."""
-
-    cost_model = CostModel()
-
-    def __init__(self) -> None:
-        """Nothing is submitted yet."""
-        self._submitted: deque[RunRequest] = deque()
-
-    def answer(self, request: RunRequest) -> TrialRecord:
-        """The record of one run."""
-        raise NotImplementedError
-
-    def submit(self, request: RunRequest) -> None:
-        """Put it last."""
-        self._submitted.append(request)
-
-    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
-        """Answer the first."""
-        request = self._submitted.popleft()
-        return request, self.answer(request)
-
-    def cancel(self) -> None:
-        """Forget those that wait."""
-        self._submitted.clear()
-
-
-class RecordedEngine(AnswersAtOnce):
+class RecordedEngine:
     """One study's view of a grid: some of its seeds, and a clock of its own.
 
     The seeds asked for are 0, 1, 2, ... in the order of `seeds`. A run ends where the plain engine
@@ -60,6 +33,7 @@ class RecordedEngine(AnswersAtOnce):
 
     name = ENGINE
     resumes = True
+    cost_model = CostModel()
 
     def __init__(
         self,
@@ -84,7 +58,7 @@ class RecordedEngine(AnswersAtOnce):
             longer: grids of the same workload with its schedule over longer trainings, by their
                 length over that of `grid`.
         """
-        super().__init__()
+        self._submitted: deque[RunRequest] = deque()
         self._grid = grid
         self._grids = {1.0: grid, **(longer or {})}
         self._seeds = tuple(seeds)
@@ -153,6 +127,10 @@ class RecordedEngine(AnswersAtOnce):
         """Seconds until the run that ended last; what is asked for twice costs once."""
         return self._now_s
 
+    def submit(self, request: RunRequest) -> None:
+        """Put it last."""
+        self._submitted.append(request)
+
     def next_finished(self) -> tuple[RunRequest, TrialRecord]:
         """Let runs begin where there is a place, and wait for the first of them to end."""
         while self._submitted and len(self._running) < self.n_workers:
@@ -166,7 +144,7 @@ class RecordedEngine(AnswersAtOnce):
 
     def cancel(self) -> None:
         """Forget those that wait, and those under way."""
-        super().cancel()
+        self._submitted.clear()
         self._running.clear()
 
     def answer(self, request: RunRequest) -> TrialRecord:

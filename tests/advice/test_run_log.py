@@ -15,9 +15,9 @@ from batchlab.belief.surface import PRIOR
 OWN = CellKey(64, 0.04)
 
 
-def run_log(*, n_workers=1, budget_s=10.0, kind=SimulatedEngine, **asked):
+def run_log(*, budget_s=10.0, kind=SimulatedEngine, **asked):
     asked = question(knee(64), budget_s=budget_s, **asked)
-    engine = kind(truth=Truth(noise=0.0), step_s=knee(64), n_workers=n_workers)
+    engine = kind(truth=Truth(noise=0.0), step_s=knee(64))
     return RunLog(question=asked, engine=engine, until=asked.target)
 
 
@@ -60,9 +60,8 @@ def test_a_run_cut_before_its_first_evaluation_is_not_kept():
     assert (record.steps, log.records) == (0, {})
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_what_is_in_the_records_costs_nothing_again(n_workers):
-    log = run_log(n_workers=n_workers)
+def test_what_is_in_the_records_costs_nothing_again():
+    log = run_log()
     request = log.request(OWN, 0, steps=1000)
     assert log.expected_s(request) == pytest.approx(1.0)
 
@@ -70,7 +69,7 @@ def test_what_is_in_the_records_costs_nothing_again(n_workers):
 
     assert log.expected_s(log.request(OWN, 0, steps=400)) == 0
     assert log.expected_s(request) == pytest.approx(0.6)
-    assert log.left_s() == pytest.approx(10.0 - 0.4 / n_workers)
+    assert log.left_s() == pytest.approx(10.0 - 0.4)
 
 
 class OfSeveralLengths(SimulatedEngine):

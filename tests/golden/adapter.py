@@ -70,7 +70,7 @@ def simulated_advice(
     trainings: float = 60.0,
     epochs: float | None = None,
     engine: type[SimulatedEngine] = SimulatedEngine,
-    n_workers: int | None = None,
+    n_workers: int = 1,
     **asked: Any,
 ) -> Document:
     """The advice about a simulated workload; `asked` are fields of the question.
@@ -83,8 +83,7 @@ def simulated_advice(
         training_s = epochs * (N_TRAIN // 64 + 1) * step_s(64)
         asked = {"target": None, "planned_epochs": epochs} | asked
     asked = {"budget_s": trainings * training_s} | asked
-    made = engine(truth=truth, step_s=step_s)
-    made.n_workers = n_workers or made.n_workers
+    made = engine(truth=truth, step_s=step_s, n_workers=n_workers)
     return told(lambda: advise(question(step_s, **asked), made).to_dict())
 
 

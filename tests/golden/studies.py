@@ -13,8 +13,7 @@ from tests.reference.made_up import made_up_curves
 from tests.reference.made_up_advice import KINDS
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.saving_script import saving_script
-from tests.reference.side_by_side_engine import ForgetfulEngine, SideBySideEngine
-from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_engine import ForgetfulEngine, Truth
 from tests.reference.simulated_question import knee
 from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
 from tests.reference.training_script import training_script
@@ -145,10 +144,10 @@ ADVICES = {
     **{f"race-{trainings:g}": _race(trainings) for trainings in (0.6, 1, 2, 3, 4, 8, 12, 20)},
     "race-downward": _advice(_with_end(**RACE), knee(8), trainings=4, epochs=12.0, target=None),
     "race-large-ends-worse": _race(6, truth={"end": _worse_above_64}),
-    "race-two-workers": _race(4, engine=SideBySideEngine, n_workers=2),
+    "race-two-workers": _race(4, n_workers=2),
     # As a command of the user's: nothing is kept of a run, and it evaluates when it likes.
     "like-a-command": _advice(
-        _with_end(), knee(256), trainings=60, epochs=12.0, engine=ForgetfulEngine, n_workers=1
+        _with_end(), knee(256), trainings=60, epochs=12.0, engine=ForgetfulEngine
     ),
     "other-reference": _advice(
         step_s=knee(512), reference=adapter.reference_at(512, 0.32), trainings=120

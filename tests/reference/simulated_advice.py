@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from tests.reference.side_by_side_engine import SideBySideEngine
-from tests.reference.simulated_engine import N_TRAIN, Truth
+from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import REFERENCE, knee, question
 
 from batchlab.advice.advice import Advice
@@ -54,10 +53,9 @@ TRUTHS: Mapping[str, Mapping[str, Any]] = {
 
 
 @dataclass
-class WatchedEngine(SideBySideEngine):
+class WatchedEngine(SimulatedEngine):
     """It refuses what no advice may ask for: a run that is under way, or the same once more."""
 
-    n_workers: int = 1
     under_way: list[Trial] = field(default_factory=list)
 
     def submit(self, request: RunRequest) -> None:
@@ -103,9 +101,9 @@ class ScriptEngine(WatchedEngine):
         epochs = range(1, math.floor(trial.plan.epoch_at(limit)) + 1)
         return [trial.plan.steps_in(epoch) for epoch in epochs]
 
-    def _begin(self, request: RunRequest) -> None:
+    def answer(self, request: RunRequest) -> TrialRecord:
         self._done.clear()
-        super()._begin(request)
+        return super().answer(request)
 
 
 def advised(

@@ -1,25 +1,25 @@
 """An engine whose truth is known: S(B, learning rate) in closed form, seeds' noise, a cadence."""
 
 import hashlib
+import heapq
 import math
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import ClassVar
 
 import numpy as np
-from benchmarks.recorded.engine import AnswersAtOnce
 from tests.reference.made_up import made_up_evaluation
 
 from batchlab.plans.cadence import pauses
 from batchlab.records.estimate import Reason
 from batchlab.records.run import OUT_OF_TIME, RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
+from batchlab.runs.contract import CostModel
 
 N_TRAIN = 20_000
 METRIC = "accuracy"
-
-
 _UNTRAINED = 0.1
 
 
@@ -77,8 +77,10 @@ class Truth:
 
 
 @dataclass
-class SimulatedEngine(AnswersAtOnce):
+class SimulatedEngine:
     """Answers trials from a `Truth`; its clock counts steps times the step time.
+
+    With several workers runs end in the order of their lengths, not in that asked.
 
     The curve: accuracy 1 - (1 - target) (samples / samples to target)^-1/2, evaluated at the
     cadence of real runs; a seed's steps to target are log-normal around the truth. With an end it
@@ -95,12 +97,14 @@ class SimulatedEngine(AnswersAtOnce):
     budget_s: float = math.inf  # where every run is cut
     asked: list[RunRequest] = field(default_factory=list)
     _done: dict[str, int] = field(default_factory=dict)
+    _waiting: deque[RunRequest] = field(default_factory=deque)
+    # When each run ends, in which order it began, what was asked, and the answer.
+    _running: list[tuple[float, int, RunRequest, TrialRecord]] = field(default_factory=list)
+    _n_begun: int = 0
 
     name: ClassVar[str] = "simulated"
     resumes: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__init__()
+    cost_model: ClassVar[CostModel] = CostModel()
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
         return None
@@ -117,6 +121,27 @@ class SimulatedEngine(AnswersAtOnce):
 
     def spent_s(self) -> float:
         return self.elapsed_s
+
+    def submit(self, request: RunRequest) -> None:
+        self._waiting.append(request)
+
+    def next_finished(self) -> tuple[RunRequest, TrialRecord]:
+        while self._waiting and len(self._running) < self.n_workers:
+            request, begun_s = self._waiting.popleft(), self.elapsed_s
+            record = self.answer(request)
+            heapq.heappush(self._running, (self.elapsed_s, self._n_begun, request, record))
+            self.elapsed_s = begun_s
+            self._n_begun += 1
+        self.elapsed_s, _, request, record = heapq.heappop(self._running)
+        return request, record
+
+    def cancel(self) -> None:
+        """What was done of the runs under way is done."""
+        self._waiting.clear()
+        for ends_s, _, _, record in self._running:
+            left = int((ends_s - self.elapsed_s) / self.step_s(record.trial.batch_size))
+            self._done[record.trial.trial_id] = max(0, record.steps - left)
+        self._running.clear()
 
     def answer(self, request: RunRequest) -> TrialRecord:
         self.asked.append(request)
@@ -153,21 +178,17 @@ class SimulatedEngine(AnswersAtOnce):
         went = limit if record.status in (Status.OK, Status.TIMEOUT) else record.steps
         before = self._done.get(trial.trial_id, 0)
         self._done[trial.trial_id] = max(before, went)
-        self.elapsed_s += self._clock_s(max(0, went - before) * self.step_s(trial.batch_size))
+        self.elapsed_s += max(0, went - before) * self.step_s(trial.batch_size)
         return record
 
     def _limit(self, request: RunRequest) -> tuple[int, Status, Reason | None]:
         """The last step of a run, and how it ends there: as asked for, or with the budget."""
         trial, asked = request.trial, request.last_step
-        left = (self.budget_s - self.elapsed_s) / self._clock_s(self.step_s(trial.batch_size))
+        left = (self.budget_s - self.elapsed_s) / self.step_s(trial.batch_size)
         affordable = self._done.get(trial.trial_id, 0) + max(0.0, left)
         if asked <= affordable:
             return asked, Status.OK, None
         return math.ceil(affordable), Status.TIMEOUT, OUT_OF_TIME
-
-    def _clock_s(self, run_s: float) -> float:
-        """As if a run could be shared out among the workers: no core is ever idle."""
-        return run_s / self.n_workers
 
     def _marks(self, trial: Trial, limit: int, length: RunLength) -> Iterator[int]:
         watched, interval = length.watched_from_samples, length.interval_samples
@@ -187,6 +208,17 @@ class SimulatedEngine(AnswersAtOnce):
         """A standard normal number of this trial's own."""
         rate = f"{trial.learning_rate:.6g}"
         return _normal(f"{self.salt} {trial.batch_size} {rate} {trial.seed}{what}")
+
+
+class ForgetfulEngine(SimulatedEngine):
+    """It keeps nothing of a run: one that is asked for again begins again, in every session."""
+
+    resumes = False
+
+    def answer(self, request: RunRequest) -> TrialRecord:
+        self._done.clear()
+        length = replace(request.length, watched_from_samples=0)
+        return super().answer(RunRequest(trial=request.trial, length=length))
 
 
 @lru_cache

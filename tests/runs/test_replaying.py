@@ -14,8 +14,7 @@ from tests.reference.by_day import by_day
 from tests.reference.local_engine import ask, engine_on, shape
 from tests.reference.made_up import made_up_record, made_up_trial
 from tests.reference.made_up_study import STUDY, store_with_study
-from tests.reference.side_by_side_engine import ForgetfulEngine
-from tests.reference.simulated_engine import Truth
+from tests.reference.simulated_engine import ForgetfulEngine, Truth
 from tests.reference.simulated_question import question
 
 from batchlab.advice.advice import Advice
