@@ -81,7 +81,7 @@ def made_up_advice(
     objective="time",
     spread=0.05,
     scatter=0.03,
-    reference=None,
+    own_rate=0.01,
     reference_misses=False,
     does_not_fit=(),
 ) -> Advice:
@@ -90,7 +90,7 @@ def made_up_advice(
     Intervals reach the share `spread` to both sides; log steps of runs scatter by `scatter`.
     What does not fit runs in micro-batches of a quarter.
     """
-    reference = reference or Configuration(batch_size=64, micro_batch_size=64, learning_rate=0.01)
+    reference = Configuration(batch_size=64, micro_batch_size=64, learning_rate=own_rate)
     if objective == "quality":
         steps = _quality_steps
     figure: Callable[[float], float] = {
@@ -100,20 +100,15 @@ def made_up_advice(
     }[objective]
     figures = {size: figure(size) for size in sizes}
     candidates = tuple(
-        _candidate(
-            size, steps(size), step_s(size), figures, spread=spread, fits=size not in does_not_fit
-        )
+        _candidate(size, steps(size), step_s(size), figures, spread, fits=size not in does_not_fit)
         for size in sizes
     )
     flat = [c for c in candidates if c.in_flat_set]
-    best = min(candidates, key=lambda c: figures[c.batch_size])
-    if objective == "samples":
-        best = flat[-1]
-    recommendation = _configuration(best)
+    best = flat[-1] if objective == "samples" else min(candidates, key=lambda c: c.cost.estimate)
     tuned = next(c for c in candidates if c.batch_size == reference.batch_size)
     cells = [(size, tuned_rate(size) * 2**octave, 0) for size in sizes for octave in OCTAVES]
     cells += [(size, tuned_rate(size), seed) for size in sizes for seed in (1, 2, 3)]
-    for at in (recommendation, _configuration(tuned), reference):
+    for at in (best, tuned, reference):
         cells += [(at.batch_size, at.learning_rate, seed) for seed in (100, 101, 102, 103)]
     missed = reference if reference_misses else None
     runs = tuple(_run(*cell, steps, scatter, missed) for cell in dict.fromkeys(cells))
@@ -136,7 +131,7 @@ def made_up_advice(
         target=None if objective == "quality" else TARGET,
         target_origin="pilot",
         delta=0.1,
-        recommendation=recommendation,
+        recommendation=_configuration(best),
         chance=0.97,
         flat_set=tuple(c.batch_size for c in flat),
         gain=gain,
@@ -166,13 +161,12 @@ def made_up_advice(
 
 def cannot_tell_advice(scatter: float = 0.15) -> Advice:
     """The budget was too small: wide bounds around times that hardly differ, and off the law."""
-    own = Configuration(batch_size=64, micro_batch_size=64, learning_rate=tuned_rate(64))
     advice = made_up_advice(
         steps=lambda b: 2500 * (b / 64) ** -0.4,
         step_s=lambda b: 1.4e-3 * (1 + (b / 200) ** (2 / 3)) ** 1.5,  # it grows from the start
         spread=0.25,
         scatter=scatter,
-        reference=own,
+        own_rate=tuned_rate(64),
     )
     same = Estimate.of(1.0, interval=(1.0, 1.0), n=1)
     return replace(
@@ -180,7 +174,7 @@ def cannot_tell_advice(scatter: float = 0.15) -> Advice:
         verdict="cannot_tell",
         reason=Reason.of("nothing_likely_faster"),
         recommendation=None,
-        provisional=own,
+        provisional=advice.reference,
         chance=None,
         flat_set=(),
         gain=same,
@@ -219,10 +213,8 @@ def _bounded(candidate: Candidate) -> Candidate:
 
 def quality_advice() -> Advice:
     """Whole trainings of equal length, the smallest batch size ending best."""
-    advice = made_up_advice(objective="quality")
-    whole = [run for run in advice.tried if run.seed >= 100]
-    ends = _end_quality(advice, whole, better_by=0.058, verdict="no_worse")
-    return replace(advice, end_quality=ends)
+    ends = _end_quality(QUALITY_EPOCHS, better_by=0.058, verdict="no_worse")
+    return replace(made_up_advice(objective="quality"), end_quality=ends)
 
 
 def likely_advice() -> Advice:
@@ -230,23 +222,16 @@ def likely_advice() -> Advice:
     return replace(made_up_advice(spread=0.2, scatter=0.15), chance=0.87, flat_set=())
 
 
-def _end_quality(
-    advice: Advice, runs: Sequence[RateTried], *, better_by: float, verdict: EndingVerdict
-) -> EndQuality:
-    """How these whole trainings end: what is named better than the reference by so much."""
+def _end_quality(epochs: float, *, better_by: float, verdict: EndingVerdict) -> EndQuality:
+    """How trainings of so many epochs end: what is named better than the reference by so much."""
     interval = (better_by - 0.0012, better_by + 0.0012)
     return EndQuality(
         difference=Estimate.of(better_by, interval=interval, n=3),
         margin=0.05 * (1 - END),
         verdict=verdict,
-        named_epochs=_epochs(runs, advice.named),
-        own_epochs=_epochs(runs, advice.reference),
+        named_epochs=epochs,
+        own_epochs=epochs,
     )
-
-
-def _epochs(runs: Sequence[RateTried], at: Configuration) -> float:
-    steps = next(run.steps for run in runs if at.is_same(run))
-    return steps / math.ceil(N_TRAIN / at.batch_size)
 
 
 def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Advice:
@@ -264,7 +249,7 @@ def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Adv
     return with_belief(
         replace(
             advice,
-            end_quality=_end_quality(advice, whole, better_by=better_by, verdict=verdict),
+            end_quality=_end_quality(WHOLE_EPOCHS, better_by=better_by, verdict=verdict),
             tried=runs,
             n_trials=len(runs),
             spent_s=advice.spent_s + _train_s(whole, advice.candidates),
@@ -274,12 +259,10 @@ def with_endings(advice: Advice, *, better_by=0.0004, verdict="no_worse") -> Adv
 
 def with_belief(advice: Advice) -> Advice:
     """The same advice with what its runs together say of each configuration that is shown."""
-    places = [advice.reference, *filter(None, [advice.named])]
-    cells = [(at.batch_size, at.learning_rate) for at in places]
-    cells += [
-        (c.batch_size, c.learning_rate or tuned_rate(c.batch_size)) for c in advice.candidates
-    ]
-    seen: dict[tuple[int, float], list[float]] = {cell: [] for cell in cells}
+    places = [advice.reference, *filter(None, [advice.named]), *advice.candidates]
+    seen: dict[tuple[int, float], list[float]] = {
+        (at.batch_size, at.learning_rate): [] for at in places
+    }
     shown = tuple(seen)
     for run in advice.tried:
         if run.end is not None:
@@ -289,26 +272,22 @@ def with_belief(advice: Advice) -> Advice:
     )
     named = None
     if advice.named:
-        named = list(seen).index((advice.named.batch_size, advice.named.learning_rate))
-    believed = (_believed(advice, cell, means, i, named) for i, cell in enumerate(shown))
+        named = shown.index((advice.named.batch_size, advice.named.learning_rate))
+    no_end = Estimate.cannot_tell(Reason.of("no_whole_training"))
+    believed = []
+    for i, (size, rate) in enumerate(shown):
+        n_seen, better = len(means.cells[i]), no_end
+        cost = advice.candidate(size).cost.times(off_best(size, rate))
+        if cost.estimate is None:
+            cost = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
+        end = means.mean(i) if n_seen else around(END - 1e-7 * size, 0.002, 0)
+        if advice.target_origin == "given":  # then no end is followed
+            end = no_end
+        if named is not None and n_seen and len(means.cells[named]):
+            better = means.difference(i, named)
+        of = {"batch_size": size, "learning_rate": rate, "cost": cost}
+        believed.append(Believed(**of, end=end, ends_better_by=better))
     return replace(advice, believed=tuple(believed))
-
-
-def _believed(
-    advice: Advice, cell: tuple[int, float], means: CellMeans, i: int, named: int | None
-) -> Believed:
-    cost, n_seen = advice.candidate(cell[0]).cost.times(off_best(*cell)), len(means.cells[i])
-    if cost.estimate is None:
-        cost = Estimate.cannot_tell(Reason.of("nothing_to_compare"))
-    end = means.mean(i) if n_seen else around(END - 1e-7 * cell[0], 0.002, 0)
-    if advice.target_origin == "given":  # then no end is followed
-        end = Estimate.cannot_tell(Reason.of("no_whole_training"))
-    better = Estimate.cannot_tell(Reason.of("no_whole_training"))
-    if named is not None and n_seen and len(means.cells[named]):
-        better = means.difference(i, named)
-    return Believed(
-        batch_size=cell[0], learning_rate=cell[1], end=end, ends_better_by=better, cost=cost
-    )
 
 
 KINDS: dict[str, Callable[[], Advice]] = {
@@ -391,8 +370,8 @@ def _candidate(
     steps: float,
     step_s: float,
     figures: Mapping[int, float],
-    *,
     spread: float,
+    *,
     fits: bool,
 ) -> Candidate:
     relative = figures[size] / min(figures.values())
