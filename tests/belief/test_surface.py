@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from tests.reference import joint_belief as twin
 
-from batchlab.belief.surface import (
-    Places,
-    Surface,
-    SurfacePrior,
-    margins_of,
-    scatter_at,
-)
+from batchlab.belief.surface import Places, Surface, SurfacePrior, margins_of, scatter_at
 
 # Fitted to fifteen recorded workloads, rounded.
 NUMBERS = [

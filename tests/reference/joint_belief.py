@@ -6,12 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from batchlab.belief.surface import (
-    AS_HALF_THE_SIZE,
-    HORIZON_SCALE,
-    Places,
-    SurfacePrior,
-)
+from batchlab.belief.surface import AS_HALF_THE_SIZE, HORIZON_SCALE, Places, SurfacePrior
 
 Array = NDArray[np.float64]
 
@@ -73,13 +68,8 @@ def observe(
     mean: Array, covariance: Array, at: int, value: float, variance: float
 ) -> tuple[Array, Array]:
     """Condition a Gaussian on one of its numbers, seen with an error of this variance."""
-    after_mean, after_covariance = mean.copy(), covariance.copy()
-    total = covariance[at, at] + variance
-    for i in range(len(mean)):
-        after_mean[i] += covariance[i, at] / total * (value - mean[at])
-        for j in range(len(mean)):
-            after_covariance[i, j] -= covariance[i, at] * covariance[at, j] / total
-    return after_mean, after_covariance
+    gain = covariance[:, at] / (covariance[at, at] + variance)
+    return mean + gain * (value - mean[at]), covariance - np.outer(gain, covariance[at])
 
 
 Choice = Callable[[Array, Array], int]

@@ -1,21 +1,17 @@
 """Where least squares ends, by PyTorch's own solvers."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Optimum:
-    """Where least squares ends, and the shape of the loss there (and everywhere).
-
-    The curvatures are the eigenvalues of the Hessian X^T X / n, ascending.
-    """
+class Optimum(NamedTuple):
+    """Where least squares ends, and the shape of the loss there (and everywhere)."""
 
     weights: Tensor
     loss: float
-    curvatures: Tensor
+    curvatures: Tensor  # eigenvalues of the Hessian X^T X / n, ascending
 
 
 def optimum(x: Tensor, y: Tensor) -> Optimum:

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
+from scipy.optimize import brentq
 from scipy.special import polygamma
+
+from batchlab.belief.cell_means import CellMeans
 
 Array = NDArray[np.float64]
 
@@ -18,7 +21,8 @@ def half_width(
     """Half the width of the interval of a cell's mean: one place of d0 and s0² at a time."""
     places = []
     for unlike in np.arange(0.0375, 1.8, 0.075):
-        d0 = _degrees_at(unlike)
+        # The d0 at which log standard deviations have this standard deviation.
+        d0 = brentq(lambda d0, sd=unlike: polygamma(1, d0 / 2) ** 0.5 / 2 - sd, 1e-3, 1e6)
         for log_usual in np.arange(-26.0, 12.0, 0.5):
             s0_sq = math.exp(log_usual)
             density = stats.lognorm.pdf(unlike, 0.76, scale=math.exp(-1.27))
@@ -35,25 +39,12 @@ def half_width(
     density, d0, s0_sq = np.array(places).T
     degrees = n[at] - 1 + d0
     variance = ((n[at] - 1) * variances[at] + d0 * s0_sq) / degrees
-    low, high = 0.0, 1e6
-    while high - low > 1e-4 * high:
-        middle = (low + high) / 2
-        t = middle / (variance / n[at]) ** 0.5
-        inside = (density / total) @ (2 * stats.t.cdf(t, degrees) - 1)
-        low, high = (middle, high) if inside < confidence else (low, middle)
-    return high
 
+    def inside(half: float) -> float:
+        t = half / (variance / n[at]) ** 0.5
+        return (density / total) @ (2 * stats.t.cdf(t, degrees) - 1)
 
-def _degrees_at(unlike: float) -> float:
-    """The d0 at which log standard deviations have this standard deviation, by bisection."""
-    low, high = 1e-3, 1e6
-    for _ in range(200):
-        middle = math.sqrt(low * high)
-        if math.sqrt(float(polygamma(1, middle / 2))) / 2 > unlike:
-            low = middle
-        else:
-            high = middle
-    return low
+    return brentq(lambda half: inside(half) - confidence, 0, 1e6)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +85,6 @@ SWEEPS = {
 
 def misses(sweep: MadeUpCells, n_cells: int, n_seeds: int, n_studies: int, *, seed=0) -> list[bool]:
     """Whether the 95 % interval of first less last cell missed the truth, study by study."""
-    from batchlab.belief.cell_means import CellMeans
-
     random = np.random.default_rng([seed, n_cells, n_seeds])
     missed = []
     for _ in range(n_studies):
