@@ -6,7 +6,7 @@ import pytest
 from benchmarks.recorded.engine import RecordedEngine
 from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import TARGET, made_up_rows, write_grid, write_rows
+from tests.reference.recorded_grid import TARGET, TO_A_LOSS, write_grid, write_loss_grid
 from tests.reference.small_workloads import small_trial, small_workload
 
 from batchlab.plans.cadence import pauses
@@ -19,10 +19,7 @@ pytestmark = pytest.mark.nightly  # nobody who uses batchlab runs what judges th
 
 @pytest.fixture
 def grid(tmp_path):
-    return RecordedGrid.read(write_grid(tmp_path, made_up_rows()))
-
-
-# The engine
+    return RecordedGrid.read(write_loss_grid(tmp_path))
 
 
 STEP_S = {16: 0.001, 32: 0.001, 64: 0.002}
@@ -51,8 +48,8 @@ def test_an_answer_is_what_the_plain_engine_gives(tmp_path, learning_rate, value
     whole = run_engine(workload, trial, RunLength(steps=120))
     curve = [(each.step, each.score("validation", "loss")) for each in whole.evaluations]
     row = (4, learning_rate, trial.seed, str(whole.outcome.status), curve)
-    n_train = trial.n_train
-    grid = RecordedGrid.read(write_grid(tmp_path, [row], n_train=n_train))
+    path = write_grid(tmp_path, [row], n_train=trial.n_train, **TO_A_LOSS)
+    grid = RecordedGrid.read(path)
     engine = RecordedEngine(grid, seeds=[trial.seed], step_s={4: 0.5})
     length = RunLength(
         steps=120,
@@ -79,7 +76,7 @@ def test_a_run_that_its_patience_ended_is_whole_where_it_ended(tmp_path):
         (64, 0.1, 1, "ok", [(0, 0.1), (160, 0.8), (320, 0.9)]),
         (64, 0.1, 2, "diverged", [(0, 0.1), (40, 0.1)]),
     ]
-    path = write_rows(tmp_path, rows, patience_epochs=5)
+    path = write_grid(tmp_path, rows, patience_epochs=5)
     engine = RecordedEngine(RecordedGrid.read(path), seeds=(0, 1, 2), step_s={64: 0.001})
 
     def ended(seed: int, steps: int) -> tuple[Status, int, bool]:
@@ -117,9 +114,6 @@ def test_evaluations_cost_what_is_said_and_a_longer_run_pays_for_new_ones(grid):
     assert first_s == pytest.approx(20 * 0.002 + 0.5 * n_evaluations[20])
     assert first_s == engine.expected_s(64, RunLength(steps=20))
     assert engine.spent_s() == pytest.approx(40 * 0.002 + 0.5 * n_evaluations[40])
-
-
-# ---- side by side
 
 
 def test_two_runs_side_by_side_end_when_the_longer_ends(grid):

@@ -1,8 +1,9 @@
-"""The record of regret: chosen on some seeds, valued on others."""
+"""The record of regret: chosen on some seeds, valued on others; and the fit of the prior."""
 
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from benchmarks.recorded.grid import RecordedGrid
 from benchmarks.regret.harness import GRIDS, path_of
@@ -10,8 +11,11 @@ from benchmarks.regret.whole_habits import WHOLE_HABITS
 from benchmarks.regret.whole_situation import profiles_of, step_times, whole_situation
 from benchmarks.regret.whole_table import ADVISE, WholeAnswer, stated
 from benchmarks.regret.workloads import WHOLE_WORKLOADS
+from benchmarks.surface_prior import Seen, prior_without, without_twins
+from scipy.stats import multivariate_normal
+from tests.reference import joint_belief as twin
 from tests.reference.engine_run import run_engine
-from tests.reference.recorded_grid import EPOCHS, N_SEEDS, rise, write_rows, write_whole_grid
+from tests.reference.recorded_grid import CELLS, EPOCHS, N_SEEDS, rise, write_grid, write_whole_grid
 from tests.reference.small_workloads import small_trial
 
 from batchlab.errors import TrialError
@@ -78,7 +82,7 @@ def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path):
         for size, rate, half, end in (*cells, (64, 0.2, 0.9, 0.953))
         for seed in range(N_SEEDS)
     ]
-    path = write_rows(tmp_path, rows)
+    path = write_grid(tmp_path, rows)
     whole = whole_situation(RecordedGrid.read(path), "cpu", draw=0)
 
     times = {cell: whole.time_s(cell, whole.grid.seeds) for cell in whole.grid.cells}
@@ -94,7 +98,6 @@ def test_the_optimum_is_the_fastest_that_ends_no_worse(tmp_path):
 
 # The advice without a target, and the table of its answers
 
-
 FOUND = WholeAnswer(
     **{"workload": "made-up", "profile": "cpu", "rate_octaves": 0, "draw": 0, "who": ADVISE},
     **{"tuned_trainings": 40.0, "whole_trainings": 4.0, "batch_size": 256, "learning_rate": 0.8},
@@ -106,18 +109,17 @@ FOUND = WholeAnswer(
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_the_advice_sets_its_level_from_a_whole_training(tmp_path, n_workers):
-    drawn = whole_situation(RecordedGrid.read(write_whole_grid(tmp_path)), "cpu", draw=0)
-    budget_s = 75 * drawn.tuned_reference_s
+def test_the_advice_sets_its_level_from_a_whole_training(whole, n_workers):
+    budget_s = 75 * whole.tuned_reference_s
 
-    question = drawn.question(1.0)
-    reply = regret_whole.advised(drawn, budget_s, n_workers)
+    question = whole.question(1.0)
+    reply = regret_whole.advised(whole, budget_s, n_workers)
 
     assert (question.target, question.planned_epochs) == (None, EPOCHS)
     assert (reply.problem, reply.origin) == ("", "pilot")
-    assert reply.cell != drawn.reference
-    assert drawn.regret(reply.cell) < 0.1
-    assert drawn.shortfall_of_own(reply.cell, drawn.judging) < 1
+    assert reply.cell != whole.reference
+    assert whole.regret(reply.cell) < 0.1
+    assert whole.shortfall_of_own(reply.cell, whole.judging) < 1
     assert 0 < reply.spent_s <= budget_s
     assert reply.n_sizes == 4
     assert reply.chance > 0.8
@@ -194,3 +196,36 @@ def test_a_recorded_grid_is_small_whole_and_judges_what_may_be_chosen(path):
         times = step_times(grid, profile)
         assert sorted(times) == list(grid.batch_sizes)
         assert min(times.values()) > 0
+
+
+# The prior of the belief: what a workload has no part in
+
+
+def test_the_likelihood_is_a_normal_density(whole):
+    seen, prior = Seen(whole), prior_without("made-up")
+    n = len(CELLS)
+
+    mean, covariance = twin.before_any_run(prior, seen.places, np.zeros(n))
+    density = multivariate_normal(mean, covariance + np.diag(seen.variances))
+
+    expected = density.logpdf(seen.values) + n * math.log(2 * math.pi)  # of 2 n values
+    assert seen.log_likelihood(prior) == pytest.approx(expected, abs=1e-6)
+    # Of (64, 0.1) itself: it takes as long as the reference, and ends no worse.
+    own = [(size, octave) for size, octave, _, _ in CELLS].index((64, 0))
+    assert (seen.places.size[own], seen.places.rate[own]) == (0, 0)
+    assert seen.values[[own, n + own]] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_a_workload_and_its_twin_have_no_part_in_its_prior():
+    known = {name: [] for name in ("cnn", "mlp-adam", "mlp-adam-cosine", "softmax")}
+    for name in known:
+        known[name].append(name)
+
+    left = {name: [seen for (seen,) in without_twins(known, name)] for name in known}
+
+    assert left == {
+        "cnn": ["mlp-adam", "mlp-adam-cosine", "softmax"],
+        "mlp-adam": ["cnn", "softmax"],
+        "mlp-adam-cosine": ["cnn", "softmax"],
+        "softmax": ["cnn", "mlp-adam", "mlp-adam-cosine"],
+    }

@@ -12,21 +12,29 @@ Row = tuple[int, float, int, str, Sequence[tuple[int, float | None]]]
 """Batch size, learning rate, seed, status, and (step, value) of every evaluation."""
 
 TARGET = Target(metric="loss", value=0.5, better="lower", held_for=0)
+N_TRAIN, EPOCHS = 1024, 20
 HEADER: Mapping[str, Any] = {
     "workload": "made-up",
-    "n_train": 1024,
+    "n_train": N_TRAIN,
+    "metric": "accuracy",
+    "better": "higher",
+    "epochs": EPOCHS,
+    "has_schedule": False,
+    "reference_batch_size": 64,
+    "reference_learning_rate": 0.1,
+    "step_s": {"64": 0.001, "128": 0.001, "256": 0.001, "512": 0.002},
+    "eval_s": 0.0005,
+}
+TO_A_LOSS: Mapping[str, Any] = {
     "metric": "loss",
     "better": "lower",
     "epochs": 2,
-    "has_schedule": False,
     "reference_batch_size": 16,
-    "reference_learning_rate": 0.1,
-    "eval_s": 0.0005,
     "step_s": {"16": 0.001, "32": 0.001, "64": 0.002},
 }
 
 
-def write_grid(folder: Path, rows: Iterable[Row], *, usual=HEADER, **header: Any) -> Path:
+def write_grid(folder: Path, rows: Iterable[Row], **header: Any) -> Path:
     """A grid of these rows, with the usual header but for what is given; its path."""
     lines = ["batch_size,learning_rate,seed,status,steps,curve"]
     for batch_size, learning_rate, seed, status, curve in rows:
@@ -34,7 +42,7 @@ def write_grid(folder: Path, rows: Iterable[Row], *, usual=HEADER, **header: Any
         lines.append(f"{batch_size},{learning_rate},{seed},{status},{curve[-1][0]},{points}")
     path = folder / "made-up.csv.gz"
     path.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode()))
-    (folder / "made-up.json").write_text(json.dumps({**usual, **header}))
+    (folder / "made-up.json").write_text(json.dumps({**HEADER, **header}))
     return path
 
 
@@ -43,7 +51,7 @@ def line_to(steps: int) -> list[tuple[int, float]]:
     return [(step, round(1 - 0.5 * step / steps, 6)) for step in range(steps * 12 // 10 + 1)]
 
 
-def made_up_rows() -> list[Row]:
+def write_loss_grid(folder: Path) -> Path:
     """Three batch sizes with three rates each; the middle rate is the best, seeds differ a little.
 
     Steps to target: 100 at batch size 16, 60 at 32, 40 at 64, two more for every seed;
@@ -58,29 +66,17 @@ def made_up_rows() -> list[Row]:
                 rows.append((batch_size, rate / 2, seed, "target_reached", line_to(2 * best)))
                 curve = [(step, 1.0 + step) for step in range(11)]
                 rows.append((batch_size, 4 * rate, seed, "diverged", curve))
-    return rows
+    return write_grid(folder, rows, **TO_A_LOSS)
 
 
 # Whole trainings
 
-N_TRAIN, EPOCHS = 1024, 20
-WHOLE_HEADER: Mapping[str, Any] = {
-    "workload": "made-up",
-    "n_train": N_TRAIN,
-    "metric": "accuracy",
-    "better": "higher",
-    "epochs": EPOCHS,
-    "has_schedule": False,
-    "reference_batch_size": 64,
-    "reference_learning_rate": 0.1,
-    "step_s": {"64": 0.001, "128": 0.001, "256": 0.001, "512": 0.002},
-    "eval_s": 0.0005,
-}
 N_SEEDS, FAR_SEEDS = 14, 4
-Curve = list[tuple[int, float]]
 
 
-def rise(batch_size: int, *, epochs_to_half: float, end: float, seed: int = 0) -> Curve:
+def rise(
+    batch_size: int, *, epochs_to_half: float, end: float, seed: int
+) -> list[tuple[int, float]]:
     """An accuracy that approaches `end`, from 0.1, halving what is left again and again."""
     steps = EPOCHS * N_TRAIN // batch_size
     every = max(1, steps // 160)
@@ -112,16 +108,11 @@ CELLS = (
 )
 
 
-def write_whole_grid(folder: Path, *, is_far=lambda size, octave: False, **header: Any) -> Path:
+def write_whole_grid(folder: Path, *, is_far=lambda size, octave: False) -> Path:
     """The grid of `CELLS`; its path. Cells that are far have fewer seeds."""
     rows = (
         (size, 0.1 * 2.0**octave, seed, "ok", rise(size, epochs_to_half=half, end=end, seed=seed))
         for size, octave, half, end in CELLS
         for seed in range(FAR_SEEDS if is_far(size, octave) else N_SEEDS)
     )
-    return write_rows(folder, rows, **header)
-
-
-def write_rows(folder: Path, rows: Iterable[Row], **header: Any) -> Path:
-    """A grid of whole trainings of these rows; its path."""
-    return write_grid(folder, rows, usual=WHOLE_HEADER, **header)
+    return write_grid(folder, rows)

@@ -13,7 +13,7 @@ from benchmarks.recorded.grid import RecordedGrid
 from tests.reference.command_engine import command_engine
 from tests.reference.local_engine import engine_on, plan_on
 from tests.reference.made_up_study import STUDY, made_up_summary, store_with_study
-from tests.reference.recorded_grid import made_up_rows, write_grid
+from tests.reference.recorded_grid import write_loss_grid
 from tests.reference.saving_script import saving_script
 from tests.reference.small_workloads import small_trial, small_workload
 
@@ -75,7 +75,7 @@ def lab(request, packed):
         return command_engine(saving_script(folder, "--pause", "0"), folder, budget_s=budget_s)
 
     def recorded(folder: Path, budget_s: float) -> Engine:
-        grid = RecordedGrid.read(write_grid(folder, made_up_rows()))
+        grid = RecordedGrid.read(write_loss_grid(folder))
         return RecordedEngine(grid, seeds=(3, 1), step_s={16: 0.001, 32: 0.001, 64: 0.002})
 
     def replayed(folder: Path, budget_s: float) -> Engine:
