@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from tests.reference.small_workloads import Unpacked
+from tests.reference.small_workloads import Unpacked, cross_entropy
 from torch import Tensor, nn
 
 from batchlab.measure.accumulation import check_accumulation
@@ -37,15 +37,11 @@ def accumulation_of(workload: Workload) -> Accumulation:
     return check_accumulation(None, Unpacked(workload), "cpu")  # type: ignore[arg-type]
 
 
-def _classified(model: nn.Module, batch: Batch) -> Tensor:
-    return F.cross_entropy(model(batch[0]), batch[1])
-
-
 def _mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 10), nn.ReLU(), nn.Linear(10, 4))
 
 
-vectors = _kind("vectors", _mlp, loss=_classified, train=(numbers(N, 6), whole_numbers(4, N)))
+vectors = _kind("vectors", _mlp, loss=cross_entropy, train=(numbers(N, 6), whole_numbers(4, N)))
 
 
 def _squared(model: nn.Module, batch: Batch) -> Tensor:
@@ -76,7 +72,7 @@ class Reader(nn.Module):
         return self.scores(torch.tanh(self.hidden(self.table(ids))))
 
 
-def sentences() -> Tensor:
+def _sentences() -> Tensor:
     ids = 1 + whole_numbers(WORDS - 1, N, 9)
     for row, length in enumerate(2 + whole_numbers(8, N, seed=1)):
         ids[row, int(length) :] = PADDING
@@ -89,23 +85,14 @@ def _guessed(model: nn.Module, batch: Batch) -> Tensor:
     return F.cross_entropy(scores.transpose(1, 2), ids[:, 1:], ignore_index=PADDING)
 
 
-def n_words(batch: Batch) -> float:
+def _n_words(batch: Batch) -> float:
     return float((batch[0][:, 1:] != PADDING).sum())
 
 
-words = _kind("words", Reader, loss=_guessed, weight=n_words, train=(sentences(),))
+words = _kind("words", Reader, loss=_guessed, weight=_n_words, train=(_sentences(),))
 SOUND: dict[str, Callable[[], Workload]] = {"vectors": vectors, "images": images, "words": words}
 
 # The faults: each takes a sound workload and gives one that is not.
-
-
-class Wrapped(nn.Module):
-    def __init__(self, inner: nn.Module, after: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.inner, self.after = inner, after
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.after(self.inner(x))
 
 
 class Centred(nn.Module):
@@ -135,10 +122,6 @@ class Normalized(nn.Module):
         return y + normal
 
 
-def _with_after(after: Callable[[Tensor], Tensor]) -> Callable[[Workload], Workload]:
-    return _with_model(lambda inner: Wrapped(inner, after))
-
-
 def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload], Workload]:
     return lambda given: replace(given, model=lambda: change(given.model()))
 
@@ -149,17 +132,24 @@ def _with_loss(
     return lambda given: replace(given, loss=lambda *of: change(given, *of))
 
 
-def _units(workload: Workload, batch: Batch) -> float:
-    return float(len(batch[0])) if workload.weight is None else workload.weight(batch)
+def _centered(model: nn.Module) -> nn.Module:
+    model.register_forward_hook(lambda model, x, y: y - 0.5 * y.mean(dim=0, keepdim=True))
+    return model
 
 
-def _with_hook(hook: Callable[[Tensor], Tensor]) -> Callable[[Workload], Workload]:
-    def hooked(model: nn.Module) -> nn.Module:
-        for parameter in model.parameters():
-            parameter.register_hook(hook)
-        return model
+def _clipped(model: nn.Module) -> nn.Module:
+    for parameter in model.parameters():
+        parameter.register_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3))
+    return model
 
-    return _with_model(hooked)
+
+def _dropped_out(model: nn.Module) -> nn.Module:
+    return nn.Sequential(model, nn.Dropout(0.3))
+
+
+def _summed(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
+    units = len(batch[0]) if workload.weight is None else workload.weight(batch)
+    return workload.loss(model, batch) * units
 
 
 def _singles(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
@@ -179,15 +169,9 @@ def _mixed(batch: Batch) -> Batch:
     return (0.7 * x + 0.3 * x.roll(1, 0), *others)
 
 
-def _unlike(batch: Batch) -> Tensor:
-    """A number above 0 for each example."""
-    flat = batch[0].flatten(1).double()
-    return 1 + flat.abs().sum(dim=1)
-
-
 def _by_size(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     """A mean whose weights nobody was told of."""
-    weights = _unlike(batch)
+    weights = 1 + batch[0].flatten(1).double().abs().sum(dim=1)
     return (_singles(workload, model, batch) * weights).sum() / weights.sum()
 
 
@@ -195,31 +179,15 @@ Fault = tuple[Callable[[Workload], Workload], str, str]
 """What breaks it, the cause that must be named, and what its place must hold."""
 
 FAULTS: dict[str, Fault] = {
-    "sum": (
-        _with_loss(lambda w, model, batch: w.loss(model, batch) * _units(w, batch)),
-        "sum",
-        "loss",
-    ),
+    "sum": (_with_loss(_summed), "sum", "loss"),
     "mean with weights": (_with_loss(_by_size), "weight", ""),
     "constant weight": (lambda w: replace(w, weight=lambda _: 1.0), "weight", "weight"),
     "batch normalization": (_with_model(Normalized), "batch_norm", "norm"),
-    "dropout layer": (
-        _with_model(lambda inner: nn.Sequential(inner, nn.Dropout(0.3))),
-        "random",
-        "model",
-    ),
-    "batch statistics": (
-        _with_after(lambda y: y - 0.5 * y.mean(dim=0, keepdim=True)),
-        "coupled",
-        "model",
-    ),
+    "dropout layer": (_with_model(_dropped_out), "random", "model"),
+    "batch statistics": (_with_model(_centered), "coupled", "model"),
     "hardest example": (_with_loss(lambda *given: _singles(*given).max()), "coupled", "loss"),
     "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
-    "clipped gradients": (
-        _with_hook(lambda gradient: gradient.clamp(-1e-3, 1e-3)),
-        "coupled",
-        "model",
-    ),
+    "clipped gradients": (_with_model(_clipped), "coupled", "model"),
     "running mean": (_with_model(Centred), "coupled", "model"),
     "random loss": (_with_loss(_noisy), "random", "loss"),
 }
