@@ -99,6 +99,18 @@ def test_unequal_lengths_have_a_column_for_equal_epochs_and_a_mean_time():
     assert table["equal_time_s"][0] == pytest.approx(sum(seconds) / 2)
 
 
+@pytest.mark.nightly
+def test_a_sweep_of_360_trials_has_all_of_them_on_its_page_and_in_its_files() -> None:
+    rates = tuple(0.002 * 2**octave for octave in range(8))
+    sizes = (1, 2, 4, 8, 16, 32, 64, 128, 4096)
+    study = made_up_study(batch_sizes=sizes, learning_rates=rates, seeds=5, epochs=3)
+
+    assert len(html_page(study).encode()) < 25_000_000
+    assert "360" in text_report(study)
+    trials = sweep_files(study)["trials"].by_key()["trial_id"]
+    assert sorted(trials) == sorted(record.trial.trial_id for record in study.records)
+
+
 # ---- a plan is a row of a sweep's table, as a batch size is
 
 
