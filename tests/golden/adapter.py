@@ -5,7 +5,7 @@ import io
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -98,12 +98,12 @@ def roughly_timed(
 ) -> tuple[Any, ...]:
     """Options whose step times are known to a fraction only."""
 
-    def roughly(size: int) -> Any:
+    options = []
+    for size in sizes:
         s = step_s(size)
         known = Estimate.of(s, interval=(s / (1 + known_to), s * (1 + known_to)), n=2)
-        return replace(option(size, s), step_s=known)
-
-    return tuple(map(roughly, sizes))
+        options.append(replace(option(size, s), step_s=known))
+    return tuple(options)
 
 
 def reference_at(batch_size: int, learning_rate: float) -> Any:
@@ -268,12 +268,3 @@ def command_line(*arguments: str) -> Document:
         code = _exit_code(list(arguments), started_s=time.monotonic())
     text = printed.getvalue()
     return {"exit_code": code, "document": json.loads(text) if text else None}
-
-
-def fitted_csv(folder: Path, rows: Sequence[Mapping[str, object]]) -> Document:
-    path = folder / "points.csv"
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list({name: None for row in rows for name in row}))
-        writer.writeheader()
-        writer.writerows(rows)
-    return command_line("fit", str(path), "--json")

@@ -322,23 +322,12 @@ def _fit(points: Sequence[Any]) -> Study:
     return _made(adapter.told, lambda: plain(batchlab.fit(points)))
 
 
-def _tuned_rows() -> list[dict[str, object]]:
-    rows = [
-        point | {"learning_rate": rate, "steps_to_target": point["steps_to_target"] * factor}
-        for point in _points()
-        for rate, factor in ((0.1, 1.0), (0.2, 1.5))
-    ]
-    return [*rows, {"batch_size": 16384, "learning_rate": 0.1, "after_steps": 500}]
-
-
 FITS = {
     "law": _fit(_points()),
     "other-exponent": _fit(_points(law=partial(_law, exponent=0.6))),
     "no-law": _fit(_points(law=lambda size: 1000.0 + (size - 300) ** 2 / 100)),
     "two-sizes": _fit(_points()[:2]),
     "nothing": _fit([]),
-    # Two rates of which the best counts, and a largest size that never reached its target.
-    "csv": Study(document=lambda folder: adapter.fitted_csv(folder, _tuned_rows())),
 }
 
 
