@@ -1,29 +1,32 @@
 """The pilot: what it ends with, the level that counts as ending as well, and which rate sets it."""
 
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
-from tests.reference.reason_codes import codes
-from tests.reference.simulated_advice import END, OWN, advised, study
+from tests.reference.simulated_advice import END, OWN, advised, runs_of, study
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.advice import Advice
-from batchlab.advice.level import (
-    Pilots,
-    as_well_as,
-    end_level,
-    ends_early,
-    level_of_ends,
-)
-from batchlab.records.estimate import Reason
+from batchlab.advice.level import Pilots, as_well_as, end_level, ends_early, level_of_ends
+from batchlab.records.estimate import Reason, Value
 from batchlab.records.trial import Status
 
 ASKED = question(knee(64), budget_s=100.0, target=None)
 LOSS = replace(ASKED, metric="loss", better="lower")
 NEVER = 10**9
+
+
+def codes(reason: Value) -> set[str]:
+    """The codes of a reason and of those in it."""
+    if isinstance(reason, tuple):
+        return {code for part in reason for code in codes(part)}
+    if not isinstance(reason, Reason):
+        return set()
+    return {reason.code}.union(*(codes(value) for _, value in reason.values))
 
 
 def record_of(curve, *, epochs=40, metric="accuracy", **changes):
@@ -210,8 +213,7 @@ def test_the_end_of_the_reference_less_a_margin_is_the_level(n_workers, training
 
     assert pilots(advice) == [OWN[1], 4 * OWN[1]][:n_workers]
     assert advice.target_origin == origin
-    ends = [run.end for run in advice.tried if (run.batch_size, run.learning_rate) == OWN]
-    end = sum(ends) / len(ends)
+    end = fmean(run.end for run in runs_of(advice, OWN))
     margin = 0.05 * (1 - end)
     assert end - 1.25 * margin <= advice.target.value <= end - 0.99 * margin  # a round figure
 

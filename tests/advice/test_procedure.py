@@ -14,7 +14,7 @@ from tests.reference.simulated_advice import (
     ScriptEngine,
     WatchedEngine,
     advised,
-    runs_of_named,
+    named_of,
     study,
     true_gain,
     true_worse,
@@ -235,6 +235,5 @@ def test_twice_both_is_named_if_it_leads_and_nothing_else_does():
     """Larger ones never get to the level."""
     advice, _ = raced(trainings=0.2, **large_worse(500))
 
-    assert (advice.named.batch_size, advice.named.learning_rate) == (2 * OWN[0], 2 * OWN[1])
+    assert named_of(advice) == (2 * OWN[0], 2 * OWN[1])
     assert advice.chance == 0.8
-    assert runs_of_named(advice)

@@ -9,7 +9,7 @@ from typing import Any
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import REFERENCE, knee, question
 
-from batchlab.advice.advice import Advice
+from batchlab.advice.advice import Advice, RateTried
 from batchlab.advice.advisor import advise
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
@@ -121,12 +121,7 @@ def advised(
     budget_s = trainings * EPOCHS * math.ceil(N_TRAIN / OWN[0]) * step_s(OWN[0])
     known = Truth(**{**ALIKE, **truth})
     engine = kind(truth=known, step_s=step_s, n_workers=n_workers, salt=salt, budget_s=budget_s)
-    usual = {
-        "target": None,
-        "planned_epochs": EPOCHS,
-        "at_most_epochs": EPOCHS,
-        "sizes": SIZES,
-    }
+    usual = {"target": None, "planned_epochs": EPOCHS, "at_most_epochs": EPOCHS, "sizes": SIZES}
     asks = question(step_s, budget_s=budget_s, **{**usual, **(asked or {})})
     advice = advise(asks, engine, in_turn=in_turn)
     check(advice, engine)
@@ -154,16 +149,19 @@ def check(advice: Advice, engine: WatchedEngine) -> None:
         assert advice.is_usual or advice.named in (None, advice.reference)
         return
     assert advice.chance >= 0.8
-    runs = runs_of_named(advice)
+    runs = runs_of(advice, named_of(advice))
     assert {run.status for run in runs} <= {"ok", "target_reached", "timeout"}
     assert advice.target is None or any(run.steps_to_target is not None for run in runs)
     assert advice.target_origin == "given" or any(run.end is not None for run in runs)
 
 
-def runs_of_named(advice: Advice) -> list[Any]:
-    assert advice.named is not None
-    cell = advice.named.batch_size, advice.named.learning_rate
+def runs_of(advice: Advice, cell: tuple[int, float]) -> list[RateTried]:
     return [run for run in advice.tried if (run.batch_size, run.learning_rate) == cell]
+
+
+def named_of(advice: Advice) -> tuple[int, float]:
+    assert advice.named is not None
+    return advice.named.batch_size, advice.named.learning_rate
 
 
 def true_time_s(advice: Advice, engine: WatchedEngine, cell: tuple[int, float]) -> float:
@@ -176,14 +174,10 @@ def true_time_s(advice: Advice, engine: WatchedEngine, cell: tuple[int, float]) 
 
 def true_gain(advice: Advice, engine: WatchedEngine, other: tuple[int, float] = OWN) -> float:
     """The true time of another configuration to the level over that of what is named."""
-    assert advice.named is not None
-    named = advice.named.batch_size, advice.named.learning_rate
-    return true_time_s(advice, engine, other) / true_time_s(advice, engine, named)
+    return true_time_s(advice, engine, other) / true_time_s(advice, engine, named_of(advice))
 
 
 def true_worse(advice: Advice, engine: WatchedEngine) -> float:
     """By how many margins what is named truly ends worse than the reference."""
-    assert advice.named is not None
     assert engine.truth.end is not None
-    named = engine.truth.end(advice.named.batch_size, advice.named.learning_rate)
-    return (engine.truth.end(*OWN) - named) / MARGIN
+    return (engine.truth.end(*OWN) - engine.truth.end(*named_of(advice))) / MARGIN

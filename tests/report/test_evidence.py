@@ -6,25 +6,14 @@ import math
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up import (
-    approach,
-    made_up_curves,
-    made_up_record,
-    made_up_study,
-)
+from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_study
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size, claims, text, texts
 from tests.reference.shown import rows_of
 from tests.reference.simulated_question import knee, question
 
 from batchlab.advice.level import end_so_far
 from batchlab.app.compare import Side
-from batchlab.belief.cells import (
-    cells,
-    chosen_cells,
-    deciding_split,
-    final_gap,
-    held_out_split,
-)
+from batchlab.belief.cells import cells, chosen_cells, deciding_split, final_gap, held_out_split
 from batchlab.belief.equal_budget import equal_budget
 from batchlab.belief.evidence import Evidence
 from batchlab.belief.final_value import final_of
