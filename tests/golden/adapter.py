@@ -17,7 +17,6 @@ import pytest
 import torch
 from tests.app.conftest import timed_at_once
 from tests.reference.made_up import made_up_study, made_up_timing
-from tests.reference.made_up_noise import made_up_noise, made_up_point
 from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
@@ -218,10 +217,6 @@ def search_document(**machine: Any) -> Document:
     found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
     points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
     return {"probed": [list(pair) for pair in made.probed], "points": points}
-
-
-def noise_document(*points: tuple[int, float]) -> Document:
-    return made_up_noise(*(made_up_point(*point) for point in points)).to_dict()
 
 
 def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:

@@ -11,6 +11,7 @@ from tests.golden import adapter
 from tests.golden.compare import golden
 from tests.reference.made_up import made_up_curves
 from tests.reference.made_up_advice import KINDS
+from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_profile import made_up_profile
 from tests.reference.saving_script import saving_script
 from tests.reference.simulated_engine import ForgetfulEngine, Truth
@@ -301,8 +302,8 @@ def _noise(**asked: Any) -> Study:
 
 
 NOISES = {
-    "made-up": _made(adapter.noise_document, (0, 20.0), (100, 200.0)),
-    "lost": _made(adapter.noise_document, (0, 20.0), (50, math.inf)),
+    "made-up": _made(lambda: made_up_noise().to_dict()),
+    "lost": _made(lambda: made_up_noise((0, 20.0), (50, math.inf)).to_dict()),
     "workload": _noise(steps=20),
 }
 
