@@ -39,7 +39,15 @@ class AskingAdvisor:
                 if engine.spent_s() + expected_s > question.budget_s:
                     continue
                 n_asked += 1
-                for record in self._run(question, engine, option.batch_size, length, n_asked):
+                self.before_ask(n_asked)
+                requests = []
+                for times in (1, 2):
+                    rate, seed = times * question.reference.learning_rate, n_asked % 2
+                    self.asked.append((option.batch_size, rate, seed, length))
+                    cell = {"batch_size": option.batch_size, "learning_rate": rate, "seed": seed}
+                    until = RunLength(steps=length, until=question.target)
+                    requests.append(RunRequest(trial=engine.trial(**cell), length=until))
+                for record in run_all(engine, requests):
                     tried[record.trial.trial_id] = record
             length *= 2
         return replace(
@@ -52,20 +60,3 @@ class AskingAdvisor:
             n_trials=len(tried),
             spent_s=engine.spent_s(),
         )
-
-    def _run(
-        self, question: Question, engine: Engine, batch_size: int, length: int, n: int
-    ) -> list[TrialRecord]:
-        self.before_ask(n)
-        requests = [
-            RunRequest(
-                trial=engine.trial(batch_size=batch_size, learning_rate=rate, seed=n % 2),
-                length=RunLength(steps=length, until=question.target),
-            )
-            for rate in (question.reference.learning_rate, 2 * question.reference.learning_rate)
-        ]
-        self.asked += [
-            (batch_size, request.trial.learning_rate, request.trial.seed, length)
-            for request in requests
-        ]
-        return run_all(engine, requests)

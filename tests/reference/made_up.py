@@ -225,13 +225,3 @@ def made_up_study(
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def with_validation_alone(study: Study) -> Study:
-    """The study as a script tells it that evaluates on validation data only."""
-
-    def alone(seen: Evaluation) -> Evaluation:
-        return replace(seen, scores=tuple(s for s in seen.scores if s.split == "validation"))
-
-    records = (replace(r, evaluations=tuple(map(alone, r.evaluations))) for r in study.records)
-    return replace(study, records=tuple(records))

@@ -41,16 +41,16 @@ def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
 
 def that_does(action: Action, *, at: int | None, at_least: bool = False) -> Workload:
     """One whose training step does `action` at batch size `at` (None: at every one)."""
-    return workload(loss=partial(_loss_with, partial(_done_at, action, at, at_least)))
 
+    def action_at(size: int) -> Action | None:
+        return action if at is None or size == at or (at_least and size >= at) else None
 
-def _done_at(action: Action, at: int | None, at_least: bool, size: int) -> Action | None:
-    return action if at is None or size == at or (at_least and size >= at) else None
+    return workload(loss=partial(_loss_with, action_at))
 
 
 def that_does_by_size(actions: Mapping[int, Action]) -> Workload:
     """One whose training step does another action at each of these batch sizes."""
-    return workload(loss=partial(_loss_with, dict(actions).get))
+    return workload(loss=partial(_loss_with, actions.get))
 
 
 def _loss_with(action_at: Callable[[int], Action | None], model: nn.Module, batch: Batch) -> Tensor:
@@ -65,10 +65,8 @@ def hungry(*, megabytes_per_example: int, n: int = 64) -> Workload:
 
 
 def _hungry_loss(megabytes: int, model: nn.Module, batch: Batch) -> Tensor:
-    loss = cross_entropy(model, batch)
-    if not model.training:
-        return loss
-    return _Holding.apply(loss, len(batch[0]) * megabytes * MEGABYTE)
+    held_bytes = len(batch[0]) * megabytes * MEGABYTE if model.training else 0
+    return _Holding.apply(cross_entropy(model, batch), held_bytes)
 
 
 class _Holding(torch.autograd.Function):

@@ -1,14 +1,8 @@
-"""What a table and a figure hold, by the names of their columns and fields."""
+"""What a figure holds, by the names of its fields."""
 
 from typing import Any
 
 from batchlab.report.figure import Figure
-from batchlab.report.table import Table
-
-
-def table_rows(table: Table) -> list[dict[str, Any]]:
-    keys = [column.key for column in table.columns]
-    return [dict(zip(keys, row, strict=True)) for row in table.rows]
 
 
 def rows_of(figure: Figure, **wanted: object) -> list[dict[str, Any]]:

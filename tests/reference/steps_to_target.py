@@ -9,7 +9,7 @@ import numpy as np
 from batchlab.laws.steps import StepsObservation
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MadeUpStudy:
     sizes: tuple[int, ...]
     b_crit: float
@@ -70,11 +70,8 @@ SIX = (16, 64, 256, 1024, 4096, 16384)
 # Batch size 16 takes so many epochs to the target, and is evaluated so often in each.
 MARKED = {
     (epochs, times): MadeUpStudy(
-        sizes=FIVE,
-        b_crit=250,
+        *(FIVE, 250, 2, 0.08),
         s_min=300,
-        seeds=2,
-        sigma=0.08,
         apart=round(300 * (1 + 250 / FIVE[0]) * FIVE[0] / epochs) // times,
     )
     for epochs in (0.6, 1.7, 3.0)
@@ -82,31 +79,25 @@ MARKED = {
 }
 
 
-def _of(
-    sizes: tuple[int, ...], b_crit: float, seeds: int, sigma: float, **more: float
-) -> MadeUpStudy:
-    return MadeUpStudy(sizes=sizes, b_crit=b_crit, seeds=seeds, sigma=sigma, **more)
-
-
 # One row a line of the coverage table in benchmarks/results/coverage.md.
 STUDIES = {
-    "9 sizes, 3 seeds, 6 %": _of(WIDE, 120, 3, 0.06),
-    "9 sizes, 1 seed, 6 %": _of(WIDE, 120, 1, 0.06),
-    "9 sizes, 3 seeds, 3 %, tau 4 %": _of(WIDE, 120, 3, 0.03, tau=0.04),
-    "5 sizes, 2 seeds, 6 %": _of(FIVE, 250, 2, 0.06),
-    "5 sizes, 1 seed, 3 %, tau 3 %": _of(FIVE, 250, 1, 0.03, tau=0.03),
-    "5 sizes, 3 seeds, 3 %, tau 4 %": _of(FIVE, 250, 3, 0.03, tau=0.04),
-    "5 sizes, 2 seeds, 15 %, tau 3 %": _of(FIVE, 250, 2, 0.15, tau=0.03),
-    "B_crit 10 times above the range": _of(NARROW, 5000, 2, 0.06),
-    "B_crit 10 times above, tau 3 %": _of(NARROW, 5000, 2, 0.06, tau=0.03),
-    "B_crit 8 times below the range": _of(NARROW, 4, 2, 0.06),
-    "B_crit at the range's upper end": _of(NARROW, 500, 2, 0.06),
-    "a third of two sizes stopped early": _of(WIDE, 120, 3, 0.06, stopped=0.4),
-    "3 sizes, 3 seeds, 6 %": _of((16, 256, 4096), 250, 3, 0.06),
-    "6 sizes, 4 seeds, 6 %, exponent 0.6": _of(SIX, 250, 4, 0.06, exponent=0.6),
-    "4 sizes, 3 seeds, 6 %, exponent 1.5": _of(FOUR, 250, 3, 0.06, exponent=1.5),
-    "6 sizes, 3 seeds, 2 % to 20 %": _of(SIX, 250, 3, 0.02, largest_sigma=0.2),
-    "4 sizes, 3 seeds, 6 %, one run slow": _of(FOUR, 250, 3, 0.06, slow=3.5),
+    "9 sizes, 3 seeds, 6 %": MadeUpStudy(WIDE, 120, 3, 0.06),
+    "9 sizes, 1 seed, 6 %": MadeUpStudy(WIDE, 120, 1, 0.06),
+    "9 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(WIDE, 120, 3, 0.03, tau=0.04),
+    "5 sizes, 2 seeds, 6 %": MadeUpStudy(FIVE, 250, 2, 0.06),
+    "5 sizes, 1 seed, 3 %, tau 3 %": MadeUpStudy(FIVE, 250, 1, 0.03, tau=0.03),
+    "5 sizes, 3 seeds, 3 %, tau 4 %": MadeUpStudy(FIVE, 250, 3, 0.03, tau=0.04),
+    "5 sizes, 2 seeds, 15 %, tau 3 %": MadeUpStudy(FIVE, 250, 2, 0.15, tau=0.03),
+    "B_crit 10 times above the range": MadeUpStudy(NARROW, 5000, 2, 0.06),
+    "B_crit 10 times above, tau 3 %": MadeUpStudy(NARROW, 5000, 2, 0.06, tau=0.03),
+    "B_crit 8 times below the range": MadeUpStudy(NARROW, 4, 2, 0.06),
+    "B_crit at the range's upper end": MadeUpStudy(NARROW, 500, 2, 0.06),
+    "a third of two sizes stopped early": MadeUpStudy(WIDE, 120, 3, 0.06, stopped=0.4),
+    "3 sizes, 3 seeds, 6 %": MadeUpStudy((16, 256, 4096), 250, 3, 0.06),
+    "6 sizes, 4 seeds, 6 %, exponent 0.6": MadeUpStudy(SIX, 250, 4, 0.06, exponent=0.6),
+    "4 sizes, 3 seeds, 6 %, exponent 1.5": MadeUpStudy(FOUR, 250, 3, 0.06, exponent=1.5),
+    "6 sizes, 3 seeds, 2 % to 20 %": MadeUpStudy(SIX, 250, 3, 0.02, largest_sigma=0.2),
+    "4 sizes, 3 seeds, 6 %, one run slow": MadeUpStudy(FOUR, 250, 3, 0.06, slow=3.5),
 }
 
 

@@ -3,7 +3,6 @@
 It is given the examples of every step as a list of indices, so that it owes its order to nobody.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from tests.reference.engine_run import taken
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, TensorDataset
 
 from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
@@ -29,23 +28,14 @@ class Trained:
     average: nn.Module | None
 
 
-def cut_into_steps(order: Sequence[int], batch_size: int, *, drop_last: bool) -> list[list[int]]:
-    steps = []
-    for start in range(0, len(order), batch_size):
-        step = list(order[start : start + batch_size])
-        if len(step) == batch_size or not drop_last:
-            steps.append(step)
-    return steps
-
-
 def steps_of(trial: Trial, *, epochs: int) -> list[list[int]]:
     """The examples of each step of a trial; a full batch takes them as they lie."""
-    steps = []
+    steps: list[list[int]] = []
     for epoch in range(epochs):
         order = epoch_order(trial.n_train, seed=trial.seed, epoch=epoch, sampling=trial.sampling)
         if trial.batch_mode == "full" and trial.sampling == "reshuffle":
             order = torch.arange(trial.n_train)
-        steps += cut_into_steps(order.tolist(), trial.batch_size, drop_last=trial.drop_last)
+        steps += BatchSampler(order.tolist(), trial.batch_size, trial.drop_last)
     return steps
 
 

@@ -21,7 +21,6 @@ from tests.reference.made_up_advice import (
     tried,
     with_belief,
 )
-from tests.reference.shown import table_rows
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -157,13 +156,6 @@ def test_the_command_names_the_store_and_the_study_that_were_asked(command) -> N
 # ---- the lines to paste
 
 
-def trained_whole(loader, model, loss_fn, optimizer) -> None:
-    for x, y in loader:
-        optimizer.zero_grad()
-        loss_fn(model(x), y).backward()
-        optimizer.step()
-
-
 @pytest.mark.parametrize("micro_batch_size", [5, 4, 1], ids=["divides", "ragged", "single"])
 def test_the_lines_train_like_whole_batches_with_what_is_named(micro_batch_size) -> None:
     torch.manual_seed(0)
@@ -184,7 +176,10 @@ def test_the_lines_train_like_whole_batches_with_what_is_named(micro_batch_size)
 
     torch.manual_seed(1)
     its_own = torch.optim.AdamW(twin.parameters(), lr=0.3, **adam)
-    trained_whole(DataLoader(data, batch_size=10, shuffle=True), twin, loss_fn, its_own)
+    for x, y in DataLoader(data, batch_size=10, shuffle=True):
+        its_own.zero_grad()
+        loss_fn(twin(x), y).backward()
+        its_own.step()
     torch.testing.assert_close(model.weight, twin.weight)
 
 
@@ -194,9 +189,8 @@ def test_the_end_of_another_rate_is_not_taken_for_that_of_yours() -> None:
     others = [b for b in advice.believed if (b.batch_size, b.learning_rate) != own]
     assert len(others) < len(advice.believed)
 
-    cells = table_rows(answer_table(replace(advice, believed=tuple(others))))
-    (row,) = [row for row in cells if row["which"] == "← yours"]
-    assert row["end"].estimate is None
+    columns = answer_table(replace(advice, believed=tuple(others))).by_key()
+    assert columns["end"][columns["which"].index("← yours")] is None
 
 
 # ---- what an advice says is true of what it names, of what it compares with, and of its objective

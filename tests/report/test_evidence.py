@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_study
@@ -20,7 +21,6 @@ from batchlab.belief.final_value import final_of
 from batchlab.records.estimate import Reason
 from batchlab.records.trial import Status
 from batchlab.report.cells import budget_text, curve_figure
-from batchlab.report.figure import Figure
 from batchlab.report.sayings import cells_alike_in_training
 from batchlab.report.sweep_answer import conclusion, trial_documents
 
@@ -99,20 +99,15 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
     assert evidence.by_budget()["epochs"].rivals == (64, 256)
 
 
-def without(split):
-    """Two batch sizes, of which the first has no metrics of a split."""
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_what_was_not_measured_is_not_called_trained_apart(split):
+    """A script may tell its test metric at its own end only, beyond the equal epochs."""
 
     def curves(batch_size, rate, seed):
         known = by_size(LEVEL)(batch_size, rate, seed)
         return {key: curve for key, curve in known.items() if batch_size > 64 or key[0] != split}
 
-    return made_up_study(batch_sizes=(64, 256), curves=curves)
-
-
-@pytest.mark.parametrize("split", ["test", "train"])
-def test_what_was_not_measured_is_not_called_trained_apart(split):
-    """A script may tell its test metric at its own end only, beyond the equal epochs."""
-    found = without(split)
+    found = made_up_study(batch_sizes=(64, 256), curves=curves)
 
     assert claims(found)[GENERALIZE] == claims(found)[OVERFIT] == "not_tested"
     assert text(found, GENERALIZE).startswith(f"Not measured: {split} accuracy")
@@ -201,21 +196,12 @@ def test_the_rule_that_set_the_rates_is_named_and_a_best_rate_at_no_edge_is_fini
 # ---- the trials of one batch size at one learning rate: their means, gaps, curves and rows
 
 
-@pytest.mark.parametrize(
-    ("n_validation", "n_test", "deciding", "held_out"),
-    [
-        (10, 10, "validation", "test"),
-        (10, 0, "validation", "validation"),
-        (0, 10, "train", "test"),
-        (0, 0, "train", None),
-    ],
-)
-def test_rates_are_never_compared_on_test_data_and_the_gap_is_taken_to_it_where_it_is(
-    n_validation, n_test, deciding, held_out
-):
-    study = made_up_study(n_validation=n_validation, n_test=n_test)
-
-    assert (deciding_split(study), held_out_split(study)) == (deciding, held_out)
+def test_rates_are_never_compared_on_test_data_and_the_gap_is_taken_to_it_where_it_is():
+    both, no_test = ("validation", "test"), ("validation", "validation")
+    splits = {(10, 10): both, (10, 0): no_test, (0, 10): ("train", "test"), (0, 0): ("train", None)}
+    for (n_validation, n_test), expected in splits.items():
+        study = made_up_study(n_validation=n_validation, n_test=n_test, epochs=1)
+        assert (deciding_split(study), held_out_split(study)) == expected
 
 
 def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_a_split():
@@ -234,19 +220,16 @@ def test_a_gap_is_that_of_one_model_and_unknown_where_the_last_evaluation_lacks_
     assert final_gap(record, "test", "accuracy") is None
 
 
-def better_at(best_rate: float):
-    def curves(batch_size: int, learning_rate: float, seed: int):
-        lost = 0.0 if learning_rate == best_rate else 0.1
-        return made_up_curves(validation=0.9 - lost, test=0.5 + lost)
-
-    return curves
-
-
 @pytest.mark.parametrize("metric", [("accuracy", "higher"), ("loss", "lower")])
 @pytest.mark.parametrize("best_rate", [0.01, 0.1])
 def test_the_chosen_rate_is_the_best_on_validation_at_which_no_seed_diverged(best_rate, metric):
     """Whatever the test set says."""
-    made = {"learning_rates": (0.01, 0.1), "curves": better_at(best_rate), "metrics": [metric]}
+
+    def curves(batch_size: int, learning_rate: float, seed: int):
+        lost = 0.1 * (learning_rate != best_rate)
+        return made_up_curves(validation=0.9 - lost, test=0.5 + lost)
+
+    made = {"learning_rates": (0.01, 0.1), "curves": curves, "metrics": [metric]}
     diverged = {(64, best_rate, 1): (Status.DIVERGED, "the loss grew", 3)}
     plain, one_less = made_up_study(**made), made_up_study(seeds=2, endings=diverged, **made)
 
@@ -256,20 +239,13 @@ def test_the_chosen_rate_is_the_best_on_validation_at_which_no_seed_diverged(bes
     assert rates == pytest.approx([other, best_rate, best_rate])
 
 
-# ---- their curves
-
-
-def curves(study) -> Figure:
-    shown = [(split, metric) for split in ("validation", "test") for metric in ("accuracy", "loss")]
-    return curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
-
-
 def test_many_long_lines_are_thinned_to_what_a_page_can_hold():
     study = made_up_study(
         batch_sizes=[2**i for i in range(13)], epochs=20, evaluations_per_epoch=16
     )
+    shown = list(product(("validation", "test"), ("accuracy", "loss")))
 
-    figure = curves(study)
+    figure = curve_figure(study, chosen_cells(study), shown, train_s=study.train_s)
 
     assert len(rows_of(figure)) <= 6_000
     # The axis is made for what comes after the first tenth.

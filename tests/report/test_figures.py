@@ -23,7 +23,6 @@ from tests.reference.made_up_advice import (
 from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
-from batchlab.records.study import Study
 from batchlab.records.trial import Status
 from batchlab.report.advice_figures import advice_figures, advice_looks
 from batchlab.report.cells import figure_looks
@@ -40,13 +39,7 @@ STUDY = made_up_study(
 )
 LOOKS = figure_looks(STUDY)
 FIGURE = {figure.key: figure for figure in sweep_figures(STUDY)}
-
-
 PANELS = {panel.key: panel for figure in FIGURE.values() for panel in figure.panels}
-
-
-def figure_of(study: Study, key: str) -> Figure:
-    return next(figure for figure in sweep_figures(study) if figure.key == key)
 
 
 def test_a_rate_failed_if_all_its_trials_did_and_not_if_their_time_ran_out():
@@ -56,8 +49,9 @@ def test_a_rate_failed_if_all_its_trials_did_and_not_if_their_time_ran_out():
 
     study = made_up_study(learning_rates=(0.01, 0.1), seeds=2, epochs=3, endings=endings)
 
+    (figure,) = [each for each in sweep_figures(study) if each.key == "c"]
     kinds = {}
-    for row in rows_of(figure_of(study, "c")):
+    for row in rows_of(figure):
         if row["kind"] in ("run", "failed"):
             kinds[row["batch_size"], row["mean"]] = row["kind"]
     assert (kinds[64, 0.01], kinds[1024, 0.1]) == ("failed", "run")
@@ -118,11 +112,6 @@ def test_words_of_two_marks_stand_above_the_higher_and_below_the_lower():
     assert down["verified"] < 0 < down["point"]
 
 
-def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
-    rows = [{"kind": "run", "mean": low}, {"kind": "run", "mean": high}, {"kind": "span"}]
-    return value_axis("step_s", rows, is_metric=is_metric)
-
-
 @pytest.mark.parametrize(
     ("low", "high", "is_metric", "scale"),
     [
@@ -136,7 +125,9 @@ def axis(low: float, high: float, *, is_metric: bool = False) -> dict:
     ],
 )
 def test_an_axis_is_logarithmic_where_its_values_span_enough(low, high, is_metric, scale):
-    found = axis(low, high, is_metric=is_metric)["scale"]
+    rows = [{"kind": "run", "mean": low}, {"kind": "run", "mean": high}, {"kind": "span"}]
+
+    found = value_axis("step_s", rows, is_metric=is_metric)["scale"]
 
     assert found["type"] == scale
     # No mark lies on the frame, but an axis that reaches to 0 ends there.

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.reference.made_up import made_up_study, with_validation_alone
+from tests.reference.made_up import made_up_study, seeded_curves
 from tests.reference.made_up_advice import (
     KINDS,
     advice_study,
@@ -25,7 +25,7 @@ from tests.reference.made_up_advice import (
     tried,
     with_endings,
 )
-from tests.reference.made_up_noise import made_up_noise, made_up_point
+from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_plans import plan_study, planned_trial
 from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
@@ -151,6 +151,10 @@ def _measured() -> Study:
     return replace(study, records=tuple(records))
 
 
+def _validated(*cell):
+    return {of: curve for of, curve in seeded_curves(*cell).items() if of[0] == "validation"}
+
+
 def _of_plans(change: Callable[[TrialRecord], TrialRecord]) -> Study:
     study = plan_study()
     return replace(study, records=tuple(map(change, study.records)))
@@ -166,7 +170,8 @@ DRAWN: dict[str, Callable[[], Study]] = {
         lambda r: replace(r, evaluations=tuple(replace(e, scores=()) for e in r.evaluations))
     ),
     "measured": _measured,
-    "own script": lambda: with_validation_alone(made_up_study(n_test=0)),
+    # It tells what it evaluates on validation data only.
+    "own script": lambda: made_up_study(curves=_validated, n_test=0),
 }
 
 
@@ -356,13 +361,11 @@ PROFILES = {
 
 
 NOISES = {
-    "growing": lambda: made_up_noise(),
-    "falling": lambda: made_up_noise(made_up_point(0, 60.0), made_up_point(10, 3.0)),
-    "one point": lambda: made_up_noise(made_up_point(0, 1.0)),
-    "lost": lambda: made_up_noise(made_up_point(0, math.inf)),
-    "lost at last": lambda: made_up_noise(
-        *(made_up_point(step, scale) for step, scale in ((0, 20.0), (10, 40.0), (20, math.inf)))
-    ),
+    "growing": made_up_noise,
+    "falling": lambda: made_up_noise((0, 60.0), (10, 3.0)),
+    "one point": lambda: made_up_noise((0, 1.0)),
+    "lost": lambda: made_up_noise((0, math.inf)),
+    "lost at last": lambda: made_up_noise((0, 20.0), (10, 40.0), (20, math.inf)),
     "cut": lambda: made_up_noise(stopped=Reason.of("out_of_time")),
 }
 
@@ -415,20 +418,14 @@ def _golden() -> dict[str, list[str]]:
     return {name: text.splitlines() for name, _, text in sections}
 
 
-QUICK = {
-    *("advice: recommend", "advice: cannot_tell", "advice: ends_no_worse"),
-    *("sweep: bad ends", "sweep: nothing", "sweep: one size", "sweep: without an answer"),
-    *("sweep: plans", "sweep: one seed", "sweep: turned", "sweep: nothing held out"),
-}
-PARAMETERS = [
-    section
-    if section in QUICK or not section.startswith(("advice:", "sweep:"))
-    else pytest.param(section, marks=pytest.mark.slow)
-    for section in SECTIONS
-]
+# All that is said without a drawing takes seconds together.
+MANY = [section for section in SECTIONS if section.startswith(("advice:", "sweep:"))]
 
 
-@pytest.mark.parametrize("section", PARAMETERS)
+@pytest.mark.parametrize(
+    "section",
+    [pytest.param(s, marks=pytest.mark.slow) if s in MANY else s for s in SECTIONS],
+)
 def test_all_that_is_said_and_drawn_is_as_on_the_golden_page(section):
     assert list(SECTIONS[section]()) == _golden()[section]
 

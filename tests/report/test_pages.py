@@ -45,10 +45,6 @@ def read(text: str) -> str:
     return html.unescape(text).replace("\u00a0", " ")
 
 
-def unpacked(address: str) -> bytes:
-    return gzip.decompress(base64.b64decode(address.partition(",")[2]))
-
-
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
     return {"advice": render_advice_html(ADVICE, BEHIND, None), "sweep": html_page(SWEEP)}
@@ -83,7 +79,8 @@ def test_tables_are_files_in_the_page_unless_too_large(pages, name, monkeypatch)
     saved = {}
     for link in Page(pages[name]).having("a"):
         if "download" in link:
-            saved[link["download"]] = unpacked(link["href"])
+            packed = base64.b64decode(link["href"].partition(",")[2])
+            saved[link["download"]] = gzip.decompress(packed)
     tables = advice_files(ADVICE, BEHIND) if name == "advice" else sweep_files(SWEEP)
 
     monkeypatch.setattr(page, "MOST_ADDRESS_CHARACTERS", 100)

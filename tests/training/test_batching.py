@@ -19,7 +19,6 @@ from tests.reference.small_workloads import (
     small_trial,
     small_workload,
 )
-from tests.reference.textbook_loop import cut_into_steps
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
@@ -74,7 +73,7 @@ def examples_of(workload: Workload, **trial: Any) -> list[list[int]]:
 
 def neighbours(batch_size: int, seed: int) -> Iterable[list[int]]:
     """Batches of neighbours in a random order, what is left at the end."""
-    *full, last = cut_into_steps(range(N), batch_size, drop_last=False)
+    *full, last = BatchSampler(range(N), batch_size, drop_last=False)
     return [*(full[place] for place in np.random.permutation(len(full))), last]
 
 
@@ -232,7 +231,7 @@ def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() 
 
     def in_order(batch_size: int, seed: int) -> list[list[int]]:
         sizes.append(batch_size)
-        return cut_into_steps(range(12), batch_size, drop_last=False)
+        return list(BatchSampler(range(12), batch_size, drop_last=False))
 
     workload = numbered(12, make_sampler=in_order)
     stages = (Stage(from_samples=18, batch_size=4),)
