@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from tests.reference.by_day import by_day
 from tests.reference.made_up import made_up_record
-from tests.reference.seed_scatter import SWEEPS, misses
 
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors
@@ -101,15 +100,50 @@ def test_gaps_scatter_as_the_held_out_metric_does_and_steps_as_recorded_ones():
     assert 0.15 < steps.high - steps.estimate < 0.6
 
 
+def drawn(n_cells, n_seeds, random, *, unlike=0.0, tail=None, shared=0.0, is_accuracy=False):
+    """Values of a sweep, shape (cells, seeds), and the true mean of each cell.
+
+    The log of the cells' own standard deviations has the deviation `unlike`; the noise of seeds has
+    `tail` degrees of freedom (None: it is normal) and the correlation `shared` between cells.
+    """
+    sd = np.exp(unlike * random.standard_normal(n_cells))[:, None]
+
+    def noise(*shape):
+        return random.standard_normal(shape) if tail is None else random.standard_t(tail, shape)
+
+    own = noise(n_cells, n_seeds)
+    seen = (1 - shared) ** 0.5 * own + shared**0.5 * noise(1, n_seeds)
+    if not is_accuracy:
+        return sd * seen, np.zeros(n_cells)
+    log_odds = np.linspace(4.0, 3.0, n_cells)[:, None]  # 0.982 to 0.953
+    many = log_odds + 0.15 * sd * noise(n_cells, 4000)
+    values = 1 / (1 + np.exp(-(log_odds + 0.15 * sd * seen)))
+    return np.round(1000 * values) / 1000, np.mean(1 / (1 + np.exp(-many)), axis=1)
+
+
+SWEEPS = {
+    "equal scatter": {},
+    "scatter unlike, 0.45": {"unlike": 0.45},
+    "scatter unlike, 0.9": {"unlike": 0.9},
+    "unlike 0.45, heavy tails (t, 4)": {"unlike": 0.45, "tail": 4},
+    "unlike 0.45, seeds shared 0.25": {"unlike": 0.45, "shared": 0.25},
+    "accuracies near 1, unlike 0.45": {"unlike": 0.45, "is_accuracy": True},
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sweep", "n_cells", "n_seeds"),
     by_day(product(SWEEPS, (2, 3, 10), (2, 5)), [("scatter unlike, 0.45", 3, 2)]),
 )
 def test_differences_of_a_made_up_sweep_cover_92_to_98_times_in_100(sweep, n_cells, n_seeds):
-    n_studies = 600
-
-    covered = 1 - np.mean(misses(SWEEPS[sweep], n_cells, n_seeds, n_studies))
+    n_studies, random, held = 600, np.random.default_rng([0, n_cells, n_seeds]), []
+    metric = "accuracy" if "is_accuracy" in SWEEPS[sweep] else "a metric"
+    for _ in range(n_studies):
+        values, truth = drawn(n_cells, n_seeds, random, **SWEEPS[sweep])
+        means = CellMeans.of(values.tolist(), metric=metric, better="higher", n_examples=1000)
+        held.append(means.difference(0, n_cells - 1).holds(float(truth[0] - truth[-1])))
+    covered = np.mean(held)
 
     assert 0.92 - 2 * (0.92 * 0.08 / n_studies) ** 0.5 < covered
     assert covered < 0.98 + 2 * (0.98 * 0.02 / n_studies) ** 0.5
