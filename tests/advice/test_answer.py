@@ -197,13 +197,6 @@ class FewRates(WatchedEngine):
         return [0.01 * 2.0 ** (first + octave) for octave in range(4)]
 
 
-@pytest.fixture(scope="module")
-def studies():
-    """Seeds scatter by 10 % in their steps, and by a fifth of a margin in their ends."""
-    noise = {"noise": 0.1, "end_noise": 0.0003}
-    return [advised(trainings=3.1, kind=FewRates, salt=salt, **noise) for salt in range(N_STUDIES)]
-
-
 def share_held(pairs):
     """Of the intervals that have both ends, which share holds the truth; and their median width."""
     known = [(found, truth) for found, truth in pairs if None not in (found.low, found.high)]
@@ -213,42 +206,34 @@ def share_held(pairs):
 
 
 @pytest.mark.slow
-def test_intervals_of_the_gain_hold_the_truth_and_are_not_wide(studies):
-    named = [(advice, engine) for advice, engine in studies if advice.recommendation]
+def test_intervals_of_gains_rows_the_law_and_ends_hold_the_truth_and_are_not_wide():
+    """Seeds scatter by 10 % in their steps, and by a fifth of a margin in their ends."""
+    noise = {"trainings": 3.1, "noise": 0.1, "end_noise": 0.0003}
+    studies = [advised(kind=FewRates, salt=salt, **noise) for salt in range(N_STUDIES)]
 
+    named = [(advice, engine) for advice, engine in studies if advice.recommendation]
     held, width = share_held((advice.gain, true_gain(advice, engine)) for advice, engine in named)
     assert held >= FEWEST
     assert width < 2
-
     tuned = 64, studies[0][1].truth.best_rate_at(64)
     from_size = ((a.gain_from_batch_size, true_gain(a, e, tuned)) for a, e in named)
     held, width = share_held(from_size)
     assert held >= FEWEST
     assert width < 3  # the reference batch size was hardly trained at its best rate
 
-
-@pytest.mark.slow
-def test_intervals_of_rows_and_of_the_law_hold_the_truth(studies):
-    rows, laws = [], []
+    rows = []
     for advice, engine in studies:
         for row in advice.candidates:
             if row.steps_to_target.estimate is not None:
                 truth = true_time_s(advice, engine, (row.batch_size, row.learning_rate))
                 rows.append(row.time_to_target_s.holds(truth))
-        if advice.laws is not None:
-            laws.append((advice.laws.b_crit, 400.0))
-
     assert sum(rows) / len(rows) >= binom.ppf(0.001, len(rows), 0.95) / len(rows)
-    held, width = share_held(laws)
+    held, width = share_held((a.laws.b_crit, 400.0) for a, _ in studies if a.laws is not None)
     assert held >= FEWEST
     assert width < 6
 
-
-@pytest.mark.slow
-def test_intervals_of_ends_hold_the_truth(studies):
-    """All end alike, so no difference is the truth, and none is called worse."""
+    # All end alike, so no difference is the truth, and none is called worse.
     ended = [advice.end_quality for advice, _ in studies if advice.end_quality is not None]
-
     assert sum(each.difference.holds(0) for each in ended) >= FEWEST * len(ended)
     assert "worse" not in {each.verdict for each in ended}
     widths = [(each.difference.high - each.difference.low) / each.margin for each in ended]
