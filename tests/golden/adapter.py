@@ -17,7 +17,7 @@ import pytest
 import torch
 from tests.app.conftest import timed_at_once
 from tests.reference.made_up import made_up_study, made_up_timing
-from tests.reference.made_up_profile import MadeUpMachine, told_profile, untried_profile
+from tests.reference.made_up_profile import told_profile
 from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
 from tests.reference.simulated_question import BATCH_SIZES, REFERENCE, knee, option, question
 from tests.reference.stored_advice import put_advised
@@ -31,10 +31,8 @@ from batchlab.app import report
 from batchlab.app.compare import compare
 from batchlab.app.subjects import CommandSubject, WorkloadSubject
 from batchlab.cli.main import _exit_code
-from batchlab.measure.profile_search import ProfileSearch, default_batch_sizes
 from batchlab.processes.children import Ended
 from batchlab.records.estimate import Estimate, Reason
-from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
 
@@ -207,16 +205,6 @@ def failing() -> batchlab.Workload:
         return usual.loss(model, batch) * (math.nan if n == 50 else 1.0)
 
     return replace(usual, name="failing", loss=loss, batch_size=10)
-
-
-def search_document(**machine: Any) -> Document:
-    """What the search for what fits does on a made-up machine: its probes, and what it found."""
-    made, n_train = MadeUpMachine(**machine), 10_000
-    given = {"left_s": made.left_s, "listener": ProgressListener()}
-    search = ProfileSearch(made, untried_profile(n_train), **given)
-    found = search.run(default_batch_sizes(n_train, reference_batch_size=64)).points
-    points = [[p.batch_size, p.micro_batch_size, p.status.value, p.peak_bytes] for p in found]
-    return {"probed": [list(pair) for pair in made.probed], "points": points}
 
 
 def stored(folder: Path, advice: batchlab.Advice | None = None, **fields: Any) -> Path:

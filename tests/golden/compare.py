@@ -71,13 +71,10 @@ def differences(found: Any, expected: Any, where: str = "") -> Iterator[str]:
 
 
 def _is_alike(found: Any, expected: Any) -> bool:
-    numbers = (int, float)
-    is_bool = isinstance(found, bool) or isinstance(expected, bool)
-    if is_bool or not isinstance(found, numbers) or not isinstance(expected, numbers):
-        return bool(found == expected) and type(found) is type(expected)
-    if isinstance(found, int) and isinstance(expected, int):
-        return found == expected
-    return math.isclose(found, expected, rel_tol=RELATIVE, abs_tol=1e-12)
+    types = {type(found), type(expected)}
+    if types <= {int, float} and float in types:
+        return math.isclose(found, expected, rel_tol=RELATIVE, abs_tol=1e-12)
+    return len(types) == 1 and bool(found == expected)
 
 
 def as_text(document: Any) -> str:

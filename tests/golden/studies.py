@@ -58,7 +58,6 @@ def _precise(folder: Path) -> Any:
 
 _advice = partial(_made, adapter.simulated_advice)
 _compare = partial(_made, adapter.compared)
-_search = partial(_made, adapter.search_document)
 
 
 def _with_end(end: Callable[[int, float], float] = lambda size, rate: SOON, **fields: Any) -> Truth:
@@ -289,11 +288,6 @@ PROFILES = {
     "recorded-cpu": _recorded_profile("benchmarks/profiles/cpu/mnist-mlp-1.json"),
     "recorded-gpu": _recorded_profile("benchmarks/profiles/h200/regret-transformer.json"),
     "made-up": _made(lambda: made_up_profile().to_dict()),
-    "search": _search(),
-    "search-memory": _search(room_bytes=200_000_000),
-    "search-short": _search(budget_s=6.0),
-    "search-timeout": _search(goes_wrong=lambda size: Status.TIMEOUT if size > 500 else None),
-    "search-error-between": _search(goes_wrong=lambda size: Status.ERROR if size == 256 else None),
 }
 
 
