@@ -112,8 +112,6 @@ for inputs, wanted in loader:
 weights = [part.tolist() for part in model.parameters()]
 print(rates.last_epoch, optimizer.param_groups[0]["lr"], weights)
 """
-
-
 # Lightning's own example with a checkpoint at step 20; resumed it begins there.
 LIGHTNING = """
 import runpy, sys
@@ -138,37 +136,28 @@ print([part.tolist() for part in model.parameters()])
 """
 
 
-def ends_of(folder: Path, source: str, *again: str) -> list[list[str]]:
-    """The last two lines of a script's whole run, and of one that is given `again`."""
-    script = folder / "resumed.py"
-    script.write_text(source)
-    return [
-        subprocess.run(
-            [sys.executable, str(script), *arguments],
-            cwd=folder,
-            env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.splitlines()[-2:]
-        for arguments in ((), again)
-    ]
+@pytest.mark.parametrize(
+    ("framework", "source", "again", "first"),
+    [
+        ("accelerate", ACCELERATE, "again", "39 "),
+        ("lightning", LIGHTNING, "step=20.ckpt", "39 steps of 39, the last at rate 0.02"),
+    ],
+)
+def test_a_run_of_a_framework_goes_on_from_its_middle_bit_for_bit(
+    framework, source, again, first, tmp_path
+):
+    pytest.importorskip(framework)
+    script = tmp_path / "resumed.py"
+    script.write_text(source.replace("EXAMPLE", repr(f"{EXAMPLES}/growing/on_lightning.py")))
 
+    def last_lines(*arguments: str) -> list[str]:
+        command = [sys.executable, str(script), *arguments]
+        environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+        told = {"capture_output": True, "text": True, "check": True}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, **told)
+        return done.stdout.splitlines()[-2:]
 
-def test_a_run_of_accelerates_goes_on_from_its_middle_bit_for_bit(tmp_path):
-    pytest.importorskip("accelerate")
+    whole = last_lines()
 
-    whole, resumed = ends_of(tmp_path, ACCELERATE, "again")
-
-    assert whole[-1] == resumed[-1]
-    assert whole[-1].startswith("39 ")
-
-
-def test_a_run_of_lightnings_goes_on_from_its_middle_bit_for_bit(tmp_path):
-    pytest.importorskip("lightning")
-    source = LIGHTNING.replace("EXAMPLE", repr(str(EXAMPLES / "growing" / "on_lightning.py")))
-
-    whole, resumed = ends_of(tmp_path, source, "step=20.ckpt")
-
-    assert whole == resumed
-    assert whole[0] == "39 steps of 39, the last at rate 0.02"
+    assert whole == last_lines(again)
+    assert whole[0].startswith(first)
