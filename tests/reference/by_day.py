@@ -11,10 +11,9 @@ def by_day(cases: Iterable[Any], day: Iterable[Any]) -> list[Any]:
     found, kept = list(cases), list(day)
     assert all(case in found for case in kept)
     return [
-        pytest.param(*_values(case), marks=() if case in kept else pytest.mark.nightly)
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=() if case in kept else pytest.mark.nightly,
+        )
         for case in found
     ]
-
-
-def _values(case: Any) -> tuple[Any, ...]:
-    return case if isinstance(case, tuple) else (case,)

@@ -149,13 +149,13 @@ class SimulatedEngine:
         limit, status, reason = self._limit(request)
         if not limit:
             return request.never_begun("simulated")
-        failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
-        if failed is not None:
-            return record_of(trial, failed, Reason.as_written(str(failed)), ())
         grew = Status.DIVERGED, Reason.as_written("the loss grew")
         curve, met_at = [(0, 0.1)], None
         mean = self.truth.steps(trial.batch_size, trial.learning_rate)
-        if math.isinf(mean):
+        failed = self.truth.fails(trial.batch_size, trial.learning_rate, trial.seed)
+        if failed is not None:
+            curve, (status, reason) = [], (failed, Reason.as_written(str(failed)))
+        elif math.isinf(mean):
             curve, (status, reason) = [(0, 0.1), (5, 0.05)], grew
         else:
             steps = mean * math.exp(self.truth.noise * self._drawn(trial))
@@ -173,7 +173,17 @@ class SimulatedEngine:
                 elif step - met_at >= 0.1 * met_at:
                     status, reason = Status.TARGET_REACHED, None
                     break
-        record = record_of(trial, status, reason, tuple(curve))
+        seen = (made_up_evaluation(*at, batch_size=trial.batch_size) for at in curve)
+        record = TrialRecord(
+            trial=trial,
+            status=status,
+            reason=reason,
+            engine="simulated",
+            threads=1,
+            versions=(),
+            peak_bytes=None,
+            evaluations=tuple(seen),
+        )
         # It was trained as far as asked, if it did not end before, wherever it was evaluated last.
         went = limit if record.status in (Status.OK, Status.TIMEOUT) else record.steps
         before = self._done.get(trial.trial_id, 0)
@@ -225,20 +235,3 @@ class ForgetfulEngine(SimulatedEngine):
 def _normal(text: str) -> float:
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
     return float(np.random.default_rng(number).normal())
-
-
-def record_of(
-    trial: Trial, status: Status, reason: Reason | None, curve: tuple[tuple[int, float], ...]
-) -> TrialRecord:
-    return TrialRecord(
-        trial=trial,
-        status=status,
-        reason=reason,
-        engine="simulated",
-        threads=1,
-        versions=(),
-        peak_bytes=None,
-        evaluations=tuple(
-            made_up_evaluation(step, value, batch_size=trial.batch_size) for step, value in curve
-        ),
-    )

@@ -174,12 +174,7 @@ def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimiz
 def everything_workload(*, n: int = 40) -> Workload:
     """All that a resumed run could lose: five random streams, buffers, moments, a rate's shape."""
     return small_workload(
-        n=n,
-        name="everything",
-        model=Everything,
-        optimizer=adam,
-        schedule=cosine,
-        augment=jitter,
+        n=n, name="everything", model=Everything, optimizer=adam, schedule=cosine, augment=jitter
     )
 
 

@@ -84,11 +84,8 @@ def test_the_first_table_is_whole_and_a_phone_breaks_no_option_and_never_scrolls
         "[...document.querySelectorAll('pre')].map(e => e.textContent).join(' ').split(' ')"
     )
     assert in_one_line == [word for word in words if word.startswith("-")]
-
-
-def test_a_reason_does_not_make_the_rows_of_trials_tall(phone: Browser) -> None:
+    # Nor does a reason make the rows of trials tall.
     rows = "[...document.querySelectorAll('#table-trials tbody tr')]"
-
     assert all(height <= 100 for height in phone.ask(f"{rows}.map(e => e.offsetHeight)"))
 
 
