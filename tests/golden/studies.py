@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,14 +34,12 @@ class Study:
     """A golden study: what makes its document, in a folder of its own."""
 
     document: Callable[[Path], Any]
-    timed: bool = False  # a real clock is at work: its readings are left out
-    slow: bool = False  # something really trains, or the planner takes long
-    nightly: bool = False
+    is_real: bool = False  # something trains, by a real clock whose readings are left out
 
 
 def document_of(name: str, folder: Path) -> Any:
     """What is golden of a study's document."""
-    return golden(STUDIES[name].document(folder), timed=STUDIES[name].timed)
+    return golden(STUDIES[name].document(folder), timed=STUDIES[name].is_real)
 
 
 def _made(make: Callable[..., Any], *arguments: Any, **named: Any) -> Study:
@@ -49,7 +47,7 @@ def _made(make: Callable[..., Any], *arguments: Any, **named: Any) -> Study:
 
 
 def _real(document: Callable[[Path], Any]) -> Study:
-    return Study(document=document, timed=True, slow=True)
+    return Study(document=document, is_real=True)
 
 
 def _precise(folder: Path) -> Any:
@@ -86,15 +84,15 @@ def _same_time(size: int) -> float:
 
 # Those whose planner takes seconds: some by day, the others by night.
 LONG = {
-    *("pilot-large-ends-worse", "quality", "race-4", "race-two-workers", "recommend-large"),
-    *("samples-small-budget", "small-budget"),
+    *("pilot-large-ends-worse", "quality", "race-two-workers", "samples-small-budget"),
+    "small-budget",
 }
 LONG_BY_NIGHT = {
     *("alike", "every-rate-diverges", "like-a-command", "other-reference", "overfitting"),
-    *("pilot-falls-apart-later", "pilot-planned-end", "pilot-recommend", "race-3", "race-8"),
-    *("race-12", "race-20", "race-large-ends-worse", "recommend-noisy", "recommend-small"),
-    *("recommend-other-exponent", "reference-misses", "samples", "target-never-met"),
-    "times-unknown",
+    *("pilot-falls-apart-later", "pilot-planned-end", "pilot-recommend", "race-3", "race-4"),
+    *("race-8", "race-12", "race-20", "race-large-ends-worse", "recommend-large"),
+    *("recommend-noisy", "recommend-small", "recommend-other-exponent", "reference-misses"),
+    *("samples", "target-never-met", "times-unknown"),
 }
 FAST_LARGE = {64: 0.12, 128: 0.115, 256: 0.1, 512: 0.24, 16: 1.0, 32: 1.0, 1024: 1.0, 2048: 1.0}
 THREE, FLAT = (64, 128, 256), knee(8192)
@@ -326,14 +324,6 @@ FITS = {
 }
 
 
-ADVICES = {
-    name: replace(study, slow=name in LONG, nightly=name in LONG_BY_NIGHT)
-    for name, study in ADVICES.items()
-}
-for name in ("command", "workload"):  # by day there is one, with a target
-    REAL_ADVICES[name] = replace(REAL_ADVICES[name], nightly=True)
-for name in ("script-nan", "script-restarted"):  # by day one crashes, and one is resumed
-    SWEEPS[name] = replace(SWEEPS[name], nightly=True)
 # By name; the first word is the command.
 STUDIES: dict[str, Study] = {
     f"{kind}-{name}": study
@@ -349,3 +339,9 @@ STUDIES: dict[str, Study] = {
     )
     for name, study in studies.items()
 }
+# By day there is an advice of a command with a target, one script crashes, and one is resumed.
+NIGHTLY = {
+    *(f"advise-{name}" for name in (*LONG_BY_NIGHT, "command", "workload")),
+    *("sweep-script", "sweep-script-nan", "sweep-script-restarted"),
+}
+SLOW = {f"advise-{name}" for name in LONG} | {n for n, study in STUDIES.items() if study.is_real}

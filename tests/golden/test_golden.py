@@ -6,17 +6,14 @@ from typing import Any
 
 import pytest
 from tests.golden.compare import DOCUMENTS, differences, read
-from tests.golden.studies import STUDIES, document_of
+from tests.golden.studies import NIGHTLY, SLOW, STUDIES, document_of
 
-PARAMS = []
-for name, study in STUDIES.items():
-    marks = [pytest.mark.slow] if study.slow else []
-    if study.nightly:
-        marks = [pytest.mark.nightly]
-    PARAMS.append(pytest.param(name, marks=marks))
+MARKS = dict.fromkeys(SLOW, pytest.mark.slow) | dict.fromkeys(NIGHTLY, pytest.mark.nightly)
 
 
-@pytest.mark.parametrize("name", PARAMS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=MARKS.get(name, ())) for name in STUDIES]
+)
 def test_a_study_gives_its_golden_document(name: str, tmp_path: Path) -> None:
     found = json.loads(json.dumps(document_of(name, tmp_path)))
 
