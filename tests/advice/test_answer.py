@@ -23,7 +23,6 @@ from tests.reference.simulated_advice import (
 )
 from tests.reference.simulated_question import knee
 
-from batchlab.advice.procedure import Procedure
 from batchlab.records.trial import Status
 
 
@@ -97,26 +96,6 @@ def test_where_nobody_chose_the_rate_the_tuned_one_is_what_stays(is_usual):
     assert (advice.chance is None) == is_usual
     assert advice.gain_from_batch_size.estimate == 1
     assert is_usual or advice.gain.low > 1.5
-
-
-@pytest.mark.parametrize("kind", [WatchedEngine, ScriptEngine])
-def test_only_what_lost_is_said_to_be_slower(kind, monkeypatch):
-    """What the budget cut did not meet the target; that it is slower was not seen."""
-    cut = set()
-    stop = Procedure._stop
-
-    def watched(procedure, flight, record, *, was_cut):
-        (cut.add if was_cut else cut.discard)(procedure.study.cells[flight.at].cell)
-        stop(procedure, flight, record, was_cut=was_cut)
-
-    monkeypatch.setattr(Procedure, "_stop", watched)
-    steps = {16: 3000, 64: 1000, 256: 600, 1024: 400, 4096: 390}
-    truth = {"override": steps.__getitem__, "best_rate": 0.01}
-    advice, _ = advised(kind=kind, trainings=3.2, asked={"sizes": tuple(steps)}, **truth)
-
-    for row in advice.candidates:
-        code = getattr(row.steps_to_target.reason, "code", None)
-        assert code != "stopped_when_slower" or (row.batch_size, row.learning_rate) not in cut
 
 
 def test_what_is_likely_no_worse_and_is_not_named_is_told(monkeypatch):

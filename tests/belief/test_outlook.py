@@ -44,14 +44,6 @@ def outlook_of(*surfaces, cost_sd=0.0, end_sd=0.0, n_draws=N_MANY, failed=(), ho
         return Outlook(surfaces, aim, **sds, failed=failed, holds=np.broadcast_to(holds, n))
 
 
-def random_outlook(seed, n=6):
-    stream = np.random.default_rng(seed)
-    root = stream.standard_normal((2 * n, 2 * n)) / 2
-    surface = Surface(mean=stream.standard_normal(2 * n), covariance=root @ root.T)
-    changes = {"cost_sd": 0.2, "end_sd": 0.7, "holds": stream.uniform(0.4, 1.0, n)}
-    return outlook_of(surface, n_draws=N_DRAWS, same_size=[0, 1], **changes)
-
-
 @pytest.mark.parametrize(
     ("cost", "cost_sd", "cost_scatter"),
     [((0, 0.3), (0.4, 0.2), 0.0), ((0, -0.5), (0.1, 0.6), 0.5), ((7, 6.9), (0.0, 0.0), 0.4)],
@@ -162,10 +154,14 @@ def test_a_tuned_reference_is_the_best_rate_of_its_batch_size():
     assert tuned.gain_draws(2).mean() == pytest.approx(-0.5, abs=0.01)
 
 
-def test_no_unlikely_configuration_is_the_best():
+def test_no_unlikely_configuration_is_the_best_and_no_run_lowers_the_best_utility():
     """The user's own need not be likely."""
     for seed in range(60):
-        outlook, stream = random_outlook(seed), np.random.default_rng(seed)
+        stream = np.random.default_rng(seed)
+        root = stream.standard_normal((12, 12)) / 2
+        surface = Surface(mean=stream.standard_normal(12), covariance=root @ root.T)
+        changes = {"cost_sd": 0.2, "end_sd": 0.7, "holds": stream.uniform(0.4, 1.0, 6)}
+        outlook = outlook_of(surface, n_draws=N_DRAWS, same_size=[0, 1], **changes)
         nameable = [0, *np.flatnonzero(stream.random(6) < 0.6)]
         least = float(stream.choice([0.3, 0.6, 0.9]))
 
@@ -174,14 +170,10 @@ def test_no_unlikely_configuration_is_the_best():
         likely = [i for i in nameable if outlook.chance[i] >= least or i == 0]
         assert best in likely
         assert outlook.utility[best] == max(outlook.utility[likely])
-    assert outlook.best([], 0.0) == 0
-
-
-def test_no_run_lowers_the_best_utility():
-    for seed in range(60):
+        assert outlook.best([], 0.0) == 0
         for shows_cost in (False, True):
             run = Run(at=seed % 6, n_seeds=3, shows_cost=shows_cost)
-            assert random_outlook(seed).gains(run, [0, 2, 3], 0, 0.8)[1] >= -1e-6
+            assert outlook.gains(run, [0, 2, 3], 0, 0.8)[1] >= -1e-6
 
 
 def cost_gains(surface, *, n_seeds=1, cost_sd=0.22, least=0.0, nameable=(0, 1), n_draws=N_MANY):

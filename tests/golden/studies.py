@@ -300,8 +300,8 @@ NOISES = {
 }
 
 
-def _law(size: float, s_min: float = 1000.0, b_crit: float = 250.0, exponent: float = 1.0) -> float:
-    return s_min * (1 + (b_crit / size) ** exponent)
+def _law(size: float, exponent: float = 1.0) -> float:
+    return 1000 * (1 + (250 / size) ** exponent)
 
 
 def _points(law: Callable[[float], float] = _law) -> list[dict[str, Any]]:
