@@ -11,8 +11,6 @@ from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import TrialRecord
 from batchlab.runs.contract import Engine, run_all
 
-written = Reason.as_written
-
 
 @dataclass
 class AskingAdvisor:
@@ -52,8 +50,8 @@ class AskingAdvisor:
             length *= 2
         return replace(
             made_up_advice(),
-            reason=written("it was asked"),
-            caveats=(written("the advisor's own"),),
+            reason=Reason.as_written("it was asked"),
+            caveats=(Reason.as_written("the advisor's own"),),
             reference=question.reference,
             recommendation=question.reference,
             budget_s=question.budget_s,

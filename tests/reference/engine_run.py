@@ -33,13 +33,6 @@ class EngineRun:
     evaluations: tuple[Evaluation, ...]
     tensors: dict[str, Tensor]
 
-    def parameters(self) -> dict[str, Tensor]:
-        return {
-            name.removeprefix("model."): tensor
-            for name, tensor in self.tensors.items()
-            if name.startswith("model.")
-        }
-
 
 # Asked before every single step whether to stop.
 STEP_BY_STEP = 1

@@ -107,19 +107,6 @@ def told_profile(
     )
 
 
-def limited_profile() -> Profile:
-    """One that a limit of memory cut short: 1 raised an error, and 256 runs in two pieces only."""
-    too_much = written("its peak of 76 MB is above the memory limit of 70 MB")
-    return made_up_profile(
-        made_up_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
-        made_up_point(64),
-        made_up_point(128),
-        replace(made_up_point(256), status=Status.OOM, reason=too_much),
-        made_up_point(256, micro_batch_size=128),
-        memory_limit_bytes=peak_bytes(200),
-    )
-
-
 class MadeUpMachine:
     """A `Probe` with a clock of its own: what fits, what it takes and what goes wrong is given."""
 

@@ -42,10 +42,8 @@ def small_mlp(*, dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> nn
 
 def warm_up(optimizer: Any) -> Any:
     """A scheduler of two parts, which goes on by epochs."""
-    parts = [
-        lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2),
-        lr_scheduler.StepLR(optimizer, 1),
-    ]
+    warm = lr_scheduler.LinearLR(optimizer, 0.1, total_iters=2)
+    parts = [warm, lr_scheduler.StepLR(optimizer, 1)]
     return lr_scheduler.SequentialLR(optimizer, parts, milestones=[2])
 
 

@@ -126,11 +126,11 @@ def test_why_nothing_can_be_compared_is_said_once() -> None:
 def test_sizes_that_did_not_run_for_other_reasons_are_told_apart() -> None:
     notes = dict.fromkeys((16, 32), Reason.of("profile_ended_before"))
     notes[128] = written("it crashed")
-    candidates = []
-    for each in ADVICE.candidates:
-        if each.batch_size in notes:
-            note = notes[each.batch_size]
-            candidates.append(replace(each, learning_rate=None, fits=False, note=note))
+    candidates = [
+        replace(each, learning_rate=None, fits=False, note=notes[each.batch_size])
+        for each in ADVICE.candidates
+        if each.batch_size in notes
+    ]
 
     said = untried_text(replace(ADVICE, candidates=tuple(candidates), tried=(), believed=()))
 

@@ -27,8 +27,8 @@ from tests.reference.made_up_advice import (
 )
 from tests.reference.made_up_noise import made_up_noise
 from tests.reference.made_up_plans import plan_study, planned_trial
-from tests.reference.made_up_profile import limited_profile, made_up_profile
 from tests.reference.made_up_profile import made_up_point as profile_point
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.pages import BAD_ENDS
 from tests.reference.reprs import reprs_in
 from tests.reference.said_of_sweep import BETTER, LEVEL, WORSE, by_size
@@ -350,7 +350,14 @@ PROFILES = {
     "untested": lambda: made_up_profile(
         *map(profile_point, (8, 64)), profile_point(1024, status=Status.OOM, reason="too much")
     ),
-    "limited": limited_profile,
+    # A limit of memory cut it short: 1 raised an error, and 256 runs in two pieces only.
+    "limited": lambda: made_up_profile(
+        profile_point(1, status=Status.ERROR, reason="Expected more than 1 value per channel"),
+        *map(profile_point, (64, 128)),
+        replace(profile_point(256), status=Status.OOM, reason=Reason.as_written("76 of 70 MB")),
+        profile_point(256, micro_batch_size=128),
+        memory_limit_bytes=70_000_000,
+    ),
     "on a GPU": lambda: made_up_profile(
         *(replace(profile_point(size), gpu_peak_bytes=3 * 10**9) for size in (32, 64))
     ),

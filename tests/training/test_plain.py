@@ -55,7 +55,7 @@ def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size: int, tmp_pa
     textbook = train_by_the_textbook(workload, steps_of(trial, epochs=3), seed=2)
     assert run.outcome.status is Status.OK
     for name, parameter in textbook.model.named_parameters():
-        assert torch.equal(run.parameters()[name], parameter)
+        assert torch.equal(run.tensors[f"model.{name}"], parameter)
 
 
 @pytest.mark.parametrize("interval_samples", [0, 20])

@@ -70,7 +70,7 @@ def test_a_run_is_pytorchs_recipe_for_mixed_precision_bit_for_bit(
     by_hand, skipped = trained_by_hand(workload, precision, steps_of(trial, epochs=3))
     assert (skipped > 0) == (precision == "fp16")
     for name, parameter in by_hand.named_parameters():
-        assert torch.equal(run.parameters()[name], parameter)
+        assert torch.equal(run.tensors[f"model.{name}"], parameter)
         assert parameter.dtype == torch.float32
 
 
