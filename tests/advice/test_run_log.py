@@ -3,14 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from tests.reference.made_up import approach, made_up_curves, made_up_record, made_up_trial
-from tests.reference.simulated_engine import N_TRAIN, SimulatedEngine, Truth
-from tests.reference.simulated_question import REFERENCE, knee, question
+from tests.reference.simulated_engine import SimulatedEngine, Truth
+from tests.reference.simulated_question import knee, question
 
-from batchlab.advice.level import end_so_far, level_of_ends
 from batchlab.advice.run_log import CellKey, RunLog
-from batchlab.advice.study import AdviceStudy, Configured
-from batchlab.belief.surface import PRIOR
+from batchlab.advice.study import Configured
 
 OWN = CellKey(64, 0.04)
 
@@ -97,44 +94,6 @@ def test_steps_before_the_rate_falls_cost_nothing_for_another_length(constant_un
     assert again == 0  # it would go on from its own checkpoint
     left_s = (2 - saved[1] / 1000) * steps * 1e-3
     assert log.expected_s(longer) == pytest.approx(left_s, rel=0.01)
-
-
-EPOCHS, END = 20, 0.97
-
-
-def record_of(cell, *, epochs=EPOCHS, rate):
-    """A run of a configuration, so many epochs long, that comes to the end at a rate."""
-    trial = made_up_trial(batch_size=cell[0], learning_rate=cell[1], n_train=N_TRAIN)
-    curves = {**made_up_curves(), ("validation", "accuracy"): approach(END, rate=rate)}
-    return made_up_record(trial=trial, curves=curves, epochs=epochs, evaluations_per_epoch=4)
-
-
-def test_what_has_more_epochs_to_meet_the_level_is_not_compared_before_its_last():
-    """A step of 256 takes as long as one of 64, so it may have four times as many epochs."""
-    asked = replace(question(knee(1024), budget_s=100.0, target=None), n_validation=10_000)
-    log = RunLog(question=asked, engine=SimulatedEngine(truth=Truth(), step_s=knee(64)), until=None)
-    log.whole_epochs = EPOCHS
-    reference = record_of((REFERENCE.batch_size, REFERENCE.learning_rate), rate=1.0)
-    end = end_so_far(asked, reference)
-    log.until = level_of_ends(asked, end, [end.value])
-    study = AdviceStudy(log, PRIOR)
-    study.end = end
-    study.take_in(study.own, 0, reference)
-    i = study.nearest(256, 2.0)
-    one = study.cells[i]
-    assert study.most_steps(i) == pytest.approx(4 * study.whole_steps(i), rel=0.02)
-
-    study.take_in(i, 0, record_of(one.cell, epochs=40, rate=0.05), guess=(10.0, 0.5))
-    assert (one.ends, one.missed_on) == ({}, set())
-
-    study.take_in(i, 0, record_of(one.cell, epochs=80, rate=0.05), guess=(10.0, 0.5))
-    assert study.whole_steps(i) == study.most_steps(i)
-    after_80 = approach(END, rate=0.05)(80)
-    assert one.ends[0] == pytest.approx((END - after_80) / study.end.margin, abs=1.0)
-
-    study.take_in(i, 0, record_of(one.cell, epochs=40, rate=0.2), guess=(10.0, 0.5))
-    assert one.met_on == {0}
-    assert study.whole_steps(i) < study.most_steps(i)
 
 
 def test_what_missed_the_level_does_not_count_among_the_steps_of_those_that_met_it():
