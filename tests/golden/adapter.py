@@ -156,17 +156,6 @@ def timed_shortly() -> Iterator[None]:
 
 def told_advice(subject: Any, folder: Path, step_s: StepS, **asked: Any) -> Document:
     """What `batchlab.advise` answers where step times are told and a clock counts the steps."""
-    with pytest.MonkeyPatch.context() as patched:
-        for kind in (WorkloadSubject, CommandSubject):
-            _tell_times(patched, kind, step_s)
-        return told(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked).to_dict())
-
-
-def _tell_times(patched: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
-    real_engine = kind.engine
-
-    def engine(self: Any, *arguments: Any, **named: Any) -> Any:
-        return _ByStepClock(real_engine(self, *arguments, **named), step_s)
 
     def timed(self: Any, trial: Any, **named: Any) -> Ended:
         return Ended(value=made_up_timing(trial.batch_size, step_s=step_s(trial.batch_size)))
@@ -178,8 +167,15 @@ def _tell_times(patched: pytest.MonkeyPatch, kind: Any, step_s: StepS) -> None:
         one, other = (step_s(point.batch_size) for point in points)
         return Ended(value=tuple(other / one * off for off in (0.99, 1.0, 1.01) * 3))
 
-    for way in (engine, timed, profile, in_turn):
-        patched.setattr(kind, way.__name__, way)
+    def by_step_clock(real_engine: Any) -> Any:
+        return lambda *of, **named: _ByStepClock(real_engine(*of, **named), step_s)
+
+    with pytest.MonkeyPatch.context() as patched:
+        for kind in (WorkloadSubject, CommandSubject):
+            patched.setattr(kind, "engine", by_step_clock(kind.engine))
+            for way in (timed, profile, in_turn):
+                patched.setattr(kind, way.__name__, way)
+        return told(lambda: batchlab.advise(subject, store=folder / "lab.db", **asked).to_dict())
 
 
 def precise() -> batchlab.Workload:

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import chdir
+from contextlib import chdir, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,13 +71,9 @@ def decisions_in(store: Path) -> tuple[JournalEntry, ...]:
 
 def numbers(records: Sequence[TrialRecord]) -> list[object]:
     """Everything a trial's record holds that must not depend on interruptions."""
+    without_times = {"train_s": 0.0, "eval_s": 0.0}
     return [
-        (
-            record.trial,
-            record.status,
-            [(e.step, e.samples, e.batch_loss, e.measured, e.scores) for e in record.evaluations],
-        )
-        for record in records
+        (r.trial, r.status, [replace(e, **without_times) for e in r.evaluations]) for r in records
     ]
 
 
@@ -89,7 +86,6 @@ def observed(records: tuple[TrialRecord, ...]) -> set[object]:
 
 
 # Sweeps that are killed
-
 
 VICTIMS = ("batchlab", "script", "both")
 _OFTEN = (1, 2, 1)  # batchlab takes seconds to start again
@@ -170,10 +166,8 @@ def _wait_for_a_moment(
     before = signs()
     if draw.random() < share:
         wait_until(lambda: signs() != before, process, or_ends=True)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(draw.uniform(0, 0.5))
-    except subprocess.TimeoutExpired:
-        return
 
 
 def _kill(process: subprocess.Popen[str], folder: Path, victim: str) -> list[str]:
