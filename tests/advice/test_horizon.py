@@ -1,7 +1,6 @@
 """Another batch size may train for more epochs than the reference, if it takes no longer."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from tests.reference.by_day import by_day
@@ -65,9 +64,7 @@ def test_no_training_has_more_epochs_than_are_allowed_or_save_time(planned, allo
 class Scheduled(WatchedEngine):
     """A schedule of the rate spans each training, which gets to its best only at its end."""
 
-    def trial(self, *, horizon=1.0, **of):
-        trial = super().trial(**of)
-        return replace(trial, horizon_steps=trial.plan.steps_in(horizon * EPOCHS))
+    schedule_epochs = EPOCHS
 
     def _accuracy(self, trial, way):
         whole = super()._accuracy(trial, way * trial.horizon_steps / self._step_at(trial, way))

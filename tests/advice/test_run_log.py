@@ -1,7 +1,5 @@
 """The runs of a study, what they cost, and what the study takes from them."""
 
-from dataclasses import replace
-
 import pytest
 from tests.reference.simulated_engine import SimulatedEngine, Truth
 from tests.reference.simulated_question import knee, question
@@ -70,11 +68,7 @@ def test_what_is_in_the_records_costs_nothing_again():
 
 
 class OfSeveralLengths(SimulatedEngine):
-    """Each length of a schedule is a trial of its own."""
-
-    def trial(self, *, horizon=1.0, **of):
-        trial = super().trial(**of)
-        return replace(trial, horizon_steps=trial.plan.steps_in(horizon * 10))
+    schedule_epochs = 10
 
 
 @pytest.mark.parametrize(("constant_until", "saved"), [(0.8, (400, 800, 0)), (0.0, (0, 0, 0))])

@@ -104,6 +104,7 @@ class SimulatedEngine:
 
     name: ClassVar[str] = "simulated"
     resumes: ClassVar[bool] = True
+    schedule_epochs: ClassVar[float | None] = None  # each length of a schedule is another trial
     cost_model: ClassVar[CostModel] = CostModel()
 
     def learning_rates(self, batch_size: int, horizon: float = 1.0) -> Sequence[float] | None:
@@ -111,7 +112,10 @@ class SimulatedEngine:
 
     def trial(self, *, batch_size: int, learning_rate: float, seed: int, horizon=1.0) -> Trial:
         of = {"workload_id": "simulated", "workload": "simulated", "n_train": N_TRAIN}
-        return Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        trial = Trial(**of, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
+        if self.schedule_epochs is None:
+            return trial
+        return replace(trial, horizon_steps=trial.plan.steps_in(horizon * self.schedule_epochs))
 
     def expected_s(self, batch_size: int, length: RunLength) -> float:
         return length.steps * self.step_s(batch_size)

@@ -138,19 +138,16 @@ def test_sizes_that_did_not_run_for_other_reasons_are_told_apart() -> None:
     assert "128 (it crashed)" in said
 
 
-STORES = {
-    "batchlab advise mine.py:workload --budget 5m": "",
-    "batchlab advise mine --store 'my lab.db' --budget 5m": " --store 'my lab.db'",
-    "batchlab advise mine --store=lab.db": " --store lab.db",
-    "batchlab.advise('mine', ...)": "",
-}
-
-
-@pytest.mark.parametrize("command", STORES)
-def test_the_command_names_the_store_and_the_study_that_were_asked(command) -> None:
-    study = replace(STUDY, command=command, study_id="0123456789abcdef")
-
-    assert weights_command(study) == f"batchlab weights{STORES[command]} --study 01234567"
+def test_the_command_names_the_store_and_the_study_that_were_asked() -> None:
+    stores = {
+        "batchlab advise mine.py:workload --budget 5m": "",
+        "batchlab advise mine --store 'my lab.db' --budget 5m": " --store 'my lab.db'",
+        "batchlab advise mine --store=lab.db": " --store lab.db",
+        "batchlab.advise('mine', ...)": "",
+    }
+    for command, store in stores.items():
+        study = replace(STUDY, command=command, study_id="0123456789abcdef")
+        assert weights_command(study) == f"batchlab weights{store} --study 01234567"
 
 
 # ---- the lines to paste

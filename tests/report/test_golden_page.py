@@ -307,9 +307,7 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "another also fine": named(flat_set=(512,)),
         "only what is named": named(flat_set=(1024,)),
     },
-    "law of the steps": {
-        "off the law": named(laws=replace(ADVICE.laws, law_holds=False)),
-    },
+    "law of the steps": {"off the law": named(laws=replace(ADVICE.laws, law_holds=False))},
     "trained model": {"only the time": ADVICE},
 }
 CASES = {
@@ -430,8 +428,7 @@ MANY = [section for section in SECTIONS if section.startswith(("advice:", "sweep
 
 
 @pytest.mark.parametrize(
-    "section",
-    [pytest.param(s, marks=pytest.mark.slow) if s in MANY else s for s in SECTIONS],
+    "section", [pytest.param(s, marks=pytest.mark.slow) if s in MANY else s for s in SECTIONS]
 )
 def test_all_that_is_said_and_drawn_is_as_on_the_golden_page(section):
     assert list(SECTIONS[section]()) == _golden()[section]
