@@ -11,7 +11,7 @@ from batchlab.report.advice_answer import advice_sentences
 
 # A step takes as long at every batch size, so more epochs of a large one cost nothing. To the level
 # the reference takes 8.2 epochs, a batch of 256 at its best rate 13, and one of 1024 38.
-LARGE = {"step_s": lambda size: 1e-3, "s_min": 500.0, "b_crit": 300.0, "trainings": 30.0}
+LARGE = {"step_s": lambda size: 1e-3, "s_min": 500.0, "b_crit": 300.0, "trainings": 12.0}
 
 
 def whole_s(engine):
@@ -85,7 +85,7 @@ STRETCHED = LARGE | {"end_noise": 0.0001, "noise": 0.01}
     ("kind", "truth", "sizes"), [(WatchedEngine, LARGE, "256, 1024"), (Scheduled, STRETCHED, "256")]
 )
 def test_epochs_that_the_user_forbids_are_said_to_be_the_limit(kind, truth, sizes):
-    advice, engine = advised(kind=kind, **truth)
+    advice, engine = advised(kind=kind, **truth | {"trainings": 30.0})
 
     assert advice.named.batch_size == 64
     for asked in engine.asked:
@@ -116,7 +116,9 @@ def test_with_a_schedule_longer_ones_of_another_size_are_tried_that_take_no_long
     "asked", [{"at_most_epochs": EPOCHS}, {"objective": "samples"}, {"may_stretch": False}]
 )
 def test_with_a_schedule_nothing_is_longer_where_it_may_not_be(asked):
-    _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None, **asked}, **STRETCHED)
+    scenario = STRETCHED | {"trainings": 5.0}  # in which longer ones are tried where they may be
+
+    _, engine = advised(kind=Scheduled, asked={"at_most_epochs": None, **asked}, **scenario)
 
     for run in engine.asked:
         plan, is_allowed = run.trial.plan, "at_most_epochs" in asked
@@ -202,7 +204,7 @@ def test_the_critical_batch_size_under_a_schedule_is_that_of_the_shortest_length
     salt, s_min, b_crit
 ):
     """Here the steps at tuned lengths follow the law."""
-    scenario = STRETCHED | {"s_min": s_min, "b_crit": b_crit, "salt": salt}
+    scenario = STRETCHED | {"s_min": s_min, "b_crit": b_crit, "salt": salt, "trainings": 30.0}
 
     advice, _ = advised(kind=Scheduled, asked=MANY, **scenario)
 

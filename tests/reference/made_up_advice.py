@@ -310,7 +310,7 @@ KINDS: dict[str, Callable[[], Advice]] = {
     "ending_open": lambda: with_endings(likely_advice(), better_by=-0.0006, verdict="open"),
 }
 # Those whose figures and sentences differ most; scripts/nightly takes all.
-KINDS_BY_DAY = ("recommend", "cannot_tell", "one_sided", "ends_no_worse")
+KINDS_BY_DAY = ("recommend", "cannot_tell", "ends_no_worse")
 
 
 def tried(batch_size=64, *, rate=0.1, met=None, **fields: Any) -> RateTried:
