@@ -17,7 +17,7 @@ from tests.reference.made_up_plans import EPOCHS, SMALL, plan_study
 from batchlab.app.compare import Side
 from batchlab.belief.evidence import Evidence
 from batchlab.records.study import Study
-from batchlab.records.trial import Status, Target
+from batchlab.records.trial import Status
 from batchlab.report import sweep_page
 from batchlab.report.cells import figure_looks
 from batchlab.report.chart import paper_svg
@@ -32,7 +32,6 @@ TRIAL = {
     *("target", "steps_to_target", "samples_to_target", "plateau_epoch", "final"),
     "generalization_gap",
 }
-ONE = made_up_study(batch_sizes=(64,))
 SAID = {"schema": 1, "command": "sweep", "store": "lab.db", "report": "out.html"}
 
 
@@ -58,20 +57,6 @@ def test_unknown_or_not_finite_is_null_and_never_a_number() -> None:
         assert unknown[name] is None
     assert unknown["final"] == {}
     assert trial["final"] == {"train": {"accuracy": None, "loss": None}}
-
-
-def test_a_target_comes_with_the_step_that_met_it() -> None:
-    asked = {"metric": "accuracy", "value": 0.9, "better": "higher", "held_for": 0.1}
-    target = Target(**asked)
-    record = replace(ONE.records[0], target=target, status=Status.TARGET_REACHED)
-
-    (trial,) = trials_of(replace(ONE, records=(record,), target=target))
-
-    crossing = record.crossing(target)
-    assert crossing is not None
-    assert trial["target"] == asked
-    assert trial["steps_to_target"] == crossing.step > 0
-    assert trial["samples_to_target"] == crossing.samples == 64 * crossing.step
 
 
 def test_a_rate_that_a_command_has_itself_is_shown_nowhere(undrawn):
