@@ -12,7 +12,7 @@ from batchlab.laws.mean import mean_interval
 
 
 @pytest.mark.parametrize(("n", "t"), [(3, 12.706204736), (4, 4.3026527299), (20, 2.1009220402)])
-def test_line_and_intervals_are_those_of_scipy(n: int, t: float) -> None:
+def test_line_and_intervals_are_those_of_scipy(n, t):
     """Two points have no bounds."""
     rng = np.random.default_rng(n)
     x = rng.uniform(5, 9, n)
@@ -34,7 +34,7 @@ def test_line_and_intervals_are_those_of_scipy(n: int, t: float) -> None:
 SIZES = (1, 4, 16, 64, 256, 1024)
 
 
-def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100() -> None:
+def test_the_interval_of_a_size_that_did_not_run_holds_its_peak_95_times_in_100():
     rng = np.random.default_rng(1)
     n_draws, held = 600, 0
     for _ in range(n_draws):

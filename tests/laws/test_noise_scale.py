@@ -33,7 +33,7 @@ def population_of(stream, *, n: int, dimension: int):
     return gradients, *population(gradients.tolist())
 
 
-def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values() -> None:
+def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values():
     six = [[1.0], [2.0], [3.0], [6.0], [4.0], [-2.0]]
     trace, grad_sq = population(six)
 
@@ -46,7 +46,7 @@ def test_every_cut_of_a_few_scalars_averages_to_the_finite_sets_own_values() -> 
 
 
 @pytest.mark.parametrize(("n_blocks", "block"), [(32, 16), (8, 100)])
-def test_estimates_are_unbiased_and_their_intervals_cover(n_blocks, block) -> None:
+def test_estimates_are_unbiased_and_their_intervals_cover(n_blocks, block):
     stream = np.random.default_rng(4)
     gradients, trace, grad_sq = population_of(stream, n=5000, dimension=40)
 
@@ -64,7 +64,7 @@ def test_estimates_are_unbiased_and_their_intervals_cover(n_blocks, block) -> No
     assert 0.92 <= covered <= 0.98
 
 
-def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_lies() -> None:
+def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_lies():
     gradients, *_ = population_of(np.random.default_rng(5), n=4000, dimension=40)
     gradients -= gradients.mean(axis=0)
     stream = np.random.default_rng(6)
@@ -79,7 +79,7 @@ def test_a_gradient_of_zero_is_not_enough_data_and_says_from_where_on_the_scale_
 
 
 @pytest.mark.slow
-def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None:
+def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds():
     gradients, trace, grad_sq = population_of(np.random.default_rng(7), n=20_000, dimension=60)
     stream = np.random.default_rng(8)
 
@@ -91,7 +91,7 @@ def test_where_the_gradient_is_hardly_seen_the_lower_bound_still_holds() -> None
     assert np.median([low for low in lows if low is not None]) > trace / grad_sq / 10
 
 
-def test_gradients_that_are_not_finite_or_open_to_0_have_no_scale() -> None:
+def test_gradients_that_are_not_finite_or_open_to_0_have_no_scale():
     broken = noise_scale(sample_of([[[1.0]], [[float("nan")]], [[2.0]]], n_train=10)).scale
     lost = noise_scale_of_pairs([9.0, 10.0, 11.0, 10.0], [0.5, -0.4, 0.3, -0.2])
 

@@ -173,7 +173,7 @@ def test_of_too_little_or_a_trial_that_diverged_it_cannot_tell_and_says_why(reco
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
-def test_a_loss_of_any_size_is_judged_alike_and_without_a_warning(scale: float) -> None:
+def test_a_loss_of_any_size_is_judged_alike_and_without_a_warning(scale):
     losses = 1 + 0.003 * np.random.default_rng(0).normal(size=30)  # some laws do not fall at all
 
     with np.errstate(all="raise", under="ignore"):

@@ -32,7 +32,7 @@ def known(seconds: float) -> Estimate:
 
 
 @pytest.mark.parametrize("sharpness", [0.75, 1, 2, 5])
-def test_a_law_without_scatter_comes_back(sharpness: float) -> None:
+def test_a_law_without_scatter_comes_back(sharpness):
     fit = fit_step_time(exactly(SIZES, sharpness=sharpness))
 
     found = [fit.overhead_s, fit.s_per_example, fit.knee_batch_size, fit.sharpness]
@@ -42,7 +42,7 @@ def test_a_law_without_scatter_comes_back(sharpness: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
-def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed: int) -> None:
+def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed):
     random = np.random.default_rng(seed)
     points = replace(CPU, sizes=SIZES[: 6 + 2 * seed]).draw(random)
     fit = fit_step_time(points)
@@ -58,7 +58,7 @@ def test_the_point_is_the_weighted_least_squares_of_a_general_search(seed: int) 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", by_day(STUDIES, ("a CPU, 14 sizes",)))
-def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> None:
+def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name):
     study, random, n_draws = STUDIES[name], np.random.default_rng(3), 100
     middle = study.sizes[len(study.sizes) // 2]
     told = ("overhead_s", "s_per_example", "knee_batch_size")
@@ -71,7 +71,7 @@ def test_the_intervals_hold_the_truth_at_least_92_times_in_100(name: str) -> Non
     assert held.min() / n_draws >= 0.92 - 3 * math.sqrt(0.92 * 0.08 / n_draws)
 
 
-def test_times_that_do_not_show_the_knee_bound_it_at_most() -> None:
+def test_times_that_do_not_show_the_knee_bound_it_at_most():
     """They never grow, grow from the first example on, or scatter too much."""
     flat = fit_step_time(replace(GPU, sizes=SIZES[:8]).draw(np.random.default_rng(0)))
     steep = replace(CPU, sizes=SIZES[4:], overhead_s=1e-7).draw(np.random.default_rng(0))
@@ -96,7 +96,7 @@ def test_times_that_do_not_show_the_knee_bound_it_at_most() -> None:
     assert grows.s_per_example.holds(1e-6)
 
 
-def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
+def test_a_bound_that_misses_its_time_by_a_rounding_is_taken():
     bound = math.nextafter(1.0, 2.0)
     time = Estimate.of(1.0, interval=(bound, bound), n=2)
 
@@ -106,7 +106,7 @@ def test_a_bound_that_misses_its_time_by_a_rounding_is_taken() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_measured_time_and_the_law_share_by_their_variances(seed: int) -> None:
+def test_a_measured_time_and_the_law_share_by_their_variances(seed):
     points = replace(CPU, block_sd=0.3).draw(np.random.default_rng(seed))
     fit = fit_step_time(points)
 
@@ -129,7 +129,7 @@ def width(profile: Profile, batch_size: int) -> float:
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 8])
-def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
+def test_any_number_of_processes_tells_the_scatter(n):
     """Known exactly, it gives the interval of a mean."""
     rng = np.random.default_rng(n)
     times = [np.exp(rng.normal(0, 0.1, n)).tolist() for _ in range(3001)]
@@ -143,7 +143,7 @@ def test_any_number_of_processes_tells_the_scatter(n: int) -> None:
     assert seen.n == n
 
 
-def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
+def test_the_only_batch_size_timed_twice_has_students_interval():
     """Its difference is all there is, and counts once: t with one degree of freedom."""
     profile = made_up_profile(twice(64, 0.01, 0.011))
 
@@ -154,7 +154,7 @@ def test_the_only_batch_size_timed_twice_has_students_interval() -> None:
     assert seen.high == pytest.approx(math.sqrt(0.01 * 0.011) * math.exp(half), rel=1e-3)
 
 
-def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not() -> None:
+def test_a_size_whose_processes_lie_far_apart_is_told_so_and_the_others_are_not():
     calm = [twice(2**power, 0.01, 0.0101) for power in range(10)]
     odd = twice(1024, 0.01, 0.016)
 
@@ -169,7 +169,7 @@ def give_or_take(step_s: float, *, sd: float) -> Estimate:
     return Estimate.of_log(math.log(step_s), 1.96 * sd, n=2)
 
 
-def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() -> None:
+def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns():
     """Both take 1 ms; the first was timed at 2 ms."""
     first, second = give_or_take(2e-3, sd=0.02), give_or_take(1e-3, sd=0.02)
 
@@ -187,7 +187,7 @@ def test_a_load_on_the_timing_of_one_batch_size_is_seen_where_both_take_turns() 
 
 
 @pytest.mark.parametrize(("load", "turns"), [(0.0, 13), (0.3, 13), (0.3, 4)])
-def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load, turns) -> None:
+def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load, turns):
     """Apart each was timed beside a load that doubles it, or not; in turn, blocks scatter."""
     rng, held, n = np.random.default_rng(0), 0, 400
     for _ in range(n):
@@ -204,7 +204,7 @@ def test_the_ratio_of_two_that_took_turns_holds_the_truth_on_a_busy_machine(load
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", by_day(PROCESSES, ["a CPU, 14 sizes"]))
-def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name: str) -> None:
+def test_the_interval_of_a_step_time_holds_what_its_steps_truly_take(name):
     held = process_coverage(PROCESSES[name], n_profiles=40, seed=1)
 
     # Sizes of one profile share their scatter: as good as about 200 independent ones.

@@ -6,15 +6,7 @@ import numpy as np
 import pytest
 from benchmarks.law_coverage import coverage
 from scipy.stats import t
-from tests.reference.steps_to_target import (
-    FIVE,
-    MARKED,
-    STUDIES,
-    WIDE,
-    drawn,
-    exact,
-    on_the_law,
-)
+from tests.reference.steps_to_target import FIVE, MARKED, STUDIES, WIDE, drawn, exact, on_the_law
 
 from batchlab.errors import BatchlabError
 from batchlab.laws.steps import StepsObservation, fit_steps_to_target

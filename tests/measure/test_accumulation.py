@@ -45,7 +45,7 @@ def summary_of(workload: Workload) -> WorkloadSummary:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", SOUND)
-def test_a_fault_is_found_and_named_with_its_place(name: str, fault: str) -> None:
+def test_a_fault_is_found_and_named_with_its_place(name, fault):
     broken, cause, place = FAULTS[fault]
 
     accumulation = accumulation_of(broken(SOUND[name]()))
@@ -108,7 +108,7 @@ CORRECT: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("name", CORRECT)
-def test_a_correct_workload_passes(name: str) -> None:
+def test_a_correct_workload_passes(name):
     accumulation = accumulation_of(CORRECT[name]())
 
     assert accumulation.findings == ()
@@ -116,7 +116,7 @@ def test_a_correct_workload_passes(name: str) -> None:
     assert accumulation.rounding < 0.02
 
 
-def test_a_loss_that_is_not_finite_is_refused_in_a_line() -> None:
+def test_a_loss_that_is_not_finite_is_refused_in_a_line():
     workload = vectors(loss=lambda model, batch: model(batch[0]).sum() * float("nan"))
 
     with pytest.raises(WorkloadError, match="has length nan near the initial weights"):
@@ -181,7 +181,7 @@ FEW_UNITS: dict[str, Make] = {
 
 
 @pytest.mark.parametrize("kind", FEW_UNITS)
-def test_a_mean_over_few_units_asks_for_their_weight_and_is_not_coupled(kind: str) -> None:
+def test_a_mean_over_few_units_asks_for_their_weight_and_is_not_coupled(kind):
     workload = FEW_UNITS[kind]()
     unweighted = replace(workload, weight=None)
 
@@ -219,7 +219,7 @@ HIDDEN: dict[str, tuple[Make, list[str]]] = {
 
 
 @pytest.mark.parametrize("where", HIDDEN)
-def test_no_fault_hides_behind_another_thing(where: str) -> None:
+def test_no_fault_hides_behind_another_thing(where):
     make, expected = HIDDEN[where]
 
     assert causes(make()) == expected
@@ -258,7 +258,7 @@ def sampled_neighbors() -> Workload:
 @pytest.mark.parametrize(
     ("make", "place"), [(masks_of_the_loss, "`loss`"), (sampled_neighbors, "`collate`")]
 )
-def test_what_draws_differs_by_chance_and_is_named(make: Make, place: str) -> None:
+def test_what_draws_differs_by_chance_and_is_named(make, place):
     (finding,) = accumulation_of(make()).findings
 
     assert (finding.cause, finding.where, finding.by_chance) == ("random", place, True)
@@ -354,7 +354,7 @@ SINGLE: dict[str, tuple[int, Fields]] = {
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", SINGLE)
-def test_a_loss_of_single_examples_is_never_called_coupled(name: str) -> None:
+def test_a_loss_of_single_examples_is_never_called_coupled(name):
     n_seeds, fields = SINGLE[name]
 
     assert {seen(seed=seed, **fields(seed)) for seed in range(n_seeds)} == {(None, False)}
@@ -408,7 +408,7 @@ COUPLED: dict[str, tuple[int, Fields]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLED)
-def test_a_contrastive_loss_is_called_coupled(name: str) -> None:
+def test_a_contrastive_loss_is_called_coupled(name):
     n_seeds, fields = COUPLED[name]
 
     n_coupled = sum(seen(seed=seed, **fields(seed))[1] for seed in range(n_seeds))
@@ -434,7 +434,7 @@ SUMS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name: str) -> None:
+def test_a_sum_is_refused_as_a_sum_whatever_hides_it(name):
     with pytest.raises(WorkloadError, match="The loss is a sum over the batch"):
         seen(**SUMS[name])
 
@@ -454,6 +454,6 @@ SLIPS: dict[str, Loss] = {
 
 @pytest.mark.filterwarnings("ignore:Using a target size")
 @pytest.mark.parametrize("name", SLIPS)
-def test_a_slip_of_shapes_is_not_called_a_contrastive_loss(name: str) -> None:
+def test_a_slip_of_shapes_is_not_called_a_contrastive_loss(name):
     with pytest.raises(WorkloadError, match="compares each prediction with every target"):
         seen(loss=SLIPS[name])

@@ -77,14 +77,14 @@ def bowl(x: list[float], curvatures: list[float], *, slope: float = 0.0) -> Loss
         ([0.0, 0.0], [1.0, 1.0], 100 * 0.01),
     ],
 )
-def test_it_is_that_of_the_published_formula(x: Any, curvatures: Any, expected: float) -> None:
+def test_it_is_that_of_the_published_formula(x, curvatures, expected):
     surface = bowl(x, curvatures)
 
     assert sharpness(surface, epsilon=0.1) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int) -> None:
+def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed):
     """A convex function is highest in a corner."""
     stream = np.random.default_rng(seed)
     x, curvatures = stream.standard_normal(6), stream.uniform(0.5, 2, 6)
@@ -102,7 +102,7 @@ def test_on_a_bowl_the_best_corner_of_the_box_is_found(seed: int) -> None:
     assert found == pytest.approx(100 * (highest - loss(x)) / (1 + loss(x)), rel=1e-5)
 
 
-def test_of_few_weights_it_is_the_largest_curvature() -> None:
+def test_of_few_weights_it_is_the_largest_curvature():
     """Of one, of two, and of a loss that is linear in the weights."""
     for curvatures, slope in (([2.0], 0.0), ([0.5, 2.0], 0.0), ([0.0, 0.0, 0.0], 1.0)):
         surface = bowl([1.0] * len(curvatures), curvatures, slope=slope)
@@ -111,7 +111,7 @@ def test_of_few_weights_it_is_the_largest_curvature() -> None:
 
 
 @pytest.mark.parametrize(("dimension", "condition_number"), [(30, 10), (30, 1000), (3, 10)])
-def test_of_least_squares_it_is_the_closed_form(dimension: int, condition_number: int) -> None:
+def test_of_least_squares_it_is_the_closed_form(dimension, condition_number):
     settings = {"n": "500", "dimension": str(dimension), "condition_number": str(condition_number)}
     workload = load_workload("least-squares", settings).workload
     curvatures = optimum(*workload.train).curvatures.numpy()
@@ -137,7 +137,7 @@ def network(between: nn.Module) -> tuple[nn.Module, Workload]:
 @pytest.mark.parametrize("pass_examples", [N, 31, 7])
 def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(
     pass_examples, monkeypatch
-) -> None:
+):
     monkeypatch.setattr("batchlab.measure.at_steps._PASS_EXAMPLES", pass_examples)
     model, workload = network(nn.Tanh())
     parameters = dict(model.named_parameters())
@@ -160,7 +160,7 @@ def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(
     assert top_eigenvalue(surface) == pytest.approx(float(truth[-1]), rel=1e-4)
 
 
-def test_dropout_is_off_and_batch_normalization_is_as_in_training() -> None:
+def test_dropout_is_off_and_batch_normalization_is_as_in_training():
     for layer in (nn.Dropout(), nn.BatchNorm1d(8)):
         model, workload = network(layer)
         surface = LossSurface(workload, model, torch.arange(N), device=CPU)
@@ -197,7 +197,7 @@ def least_squares(n: int) -> tuple[Workload, nn.Module]:
     return workload, workload.model()
 
 
-def test_the_lengths_of_distances_and_gradients_are_those_of_the_textbooks() -> None:
+def test_the_lengths_of_distances_and_gradients_are_those_of_the_textbooks():
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
 
@@ -222,7 +222,7 @@ def test_the_lengths_of_distances_and_gradients_are_those_of_the_textbooks() -> 
     assert measured("gradient_norm", workload.model()) is None
 
 
-def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
+def test_the_rows_on_request_are_what_is_measured_of_the_model():
     workload, model = least_squares(500)
     surface = LossSurface(workload, model, torch.arange(500), device=CPU)
     sample = sample_gradients(workload, model, CPU, seed=0)
@@ -237,7 +237,7 @@ def test_the_rows_on_request_are_what_is_measured_of_the_model() -> None:
     assert values == pytest.approx(expected, rel=2e-3)
 
 
-def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time() -> None:
+def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_time():
     workload, model = least_squares(5000)
     half = replace(workload, train=tuple(column[:2500] for column in workload.train))
 
@@ -248,7 +248,7 @@ def test_no_more_than_two_thousand_examples_stand_for_a_large_set_the_same_each_
     assert of_all == again != of_half
 
 
-def test_what_cannot_be_measured_has_no_value() -> None:
+def test_what_cannot_be_measured_has_no_value():
     """The gradient is lost in the noise, or the loss fails."""
     workload, model = least_squares(40_000)
     with torch.no_grad():
@@ -262,7 +262,7 @@ def test_what_cannot_be_measured_has_no_value() -> None:
 OF_SURFACE = ("sharpness", "top_eigenvalue")
 
 
-def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path) -> None:
+def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path):
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
     runs = (("plain", ()), ("measured", on_request()))
@@ -337,7 +337,7 @@ def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(samp
     assert expected_variance({size: expected}, study)[size] == pytest.approx(expected)
 
 
-def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected() -> None:
+def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected():
     workload, model = least_squares(200)
     trial = small_trial(workload, batch_size=200)
 
@@ -347,7 +347,7 @@ def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected
     assert line == {10: pytest.approx(3.0)}
 
 
-def test_the_variance_is_of_batches_as_a_step_takes_them() -> None:
+def test_the_variance_is_of_batches_as_a_step_takes_them():
     """Half of the examples are padding, which weighs nothing; its mean loss is not a number."""
 
     def loss(model: nn.Module, batch: Any) -> Tensor:

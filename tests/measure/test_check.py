@@ -144,13 +144,13 @@ SOUND: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_workload_passes_without_a_warning(name: str) -> None:
+def test_a_sound_workload_passes_without_a_warning(name):
     expected = replace(made_up_summary(), n_parameters=15, has_weight_decay=False)
 
     assert check(**SOUND[name]) == expected
 
 
-def test_what_model_and_optimizer_are_is_in_the_summary() -> None:
+def test_what_model_and_optimizer_are_is_in_the_summary():
     def model() -> nn.Module:
         inner = nn.Linear(4, 3)
         inner.bias.requires_grad_(False)
@@ -181,7 +181,7 @@ def compiled(*, in_place: bool = False) -> nn.Module:
     [compiled, lambda: nn.Sequential(compiled()), lambda: compiled(in_place=True)],
     ids=["whole", "in part", "in place"],
 )
-def test_a_compiled_model_trains_as_the_module_inside(make: Callable[[], nn.Module]) -> None:
+def test_a_compiled_model_trains_as_the_module_inside(make):
     (warning,) = check(model=make).warnings
 
     assert "torch.compile is left out of all" in warning
@@ -279,7 +279,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("text", "fields"), [*RAISED, *REFUSED])
-def test_what_cannot_be_trained_is_refused_in_a_line(text: str, fields: dict[str, Any]) -> None:
+def test_what_cannot_be_trained_is_refused_in_a_line(text, fields):
     message = refusal(**fields)
 
     assert text in message
@@ -288,7 +288,7 @@ def test_what_cannot_be_trained_is_refused_in_a_line(text: str, fields: dict[str
         assert "(test_check.py, line " in message
 
 
-def test_memory_running_out_is_no_fault_of_the_workload() -> None:
+def test_memory_running_out_is_no_fault_of_the_workload():
     def no_memory(*given: Any) -> Tensor:
         raise MemoryError
 
@@ -306,7 +306,7 @@ def test_memory_running_out_is_no_fault_of_the_workload() -> None:
     assert check(loss=no_memory_for_a_gradient, with_steps=False).n_parameters == 15
 
 
-def test_a_loss_that_couples_examples_gets_a_warning() -> None:
+def test_a_loss_that_couples_examples_gets_a_warning():
     """The same one whatever was drawn before."""
 
     def loss(model: nn.Module, batch: Any) -> Tensor:
@@ -322,14 +322,14 @@ def test_a_loss_that_couples_examples_gets_a_warning() -> None:
     assert "depends on the rest of its batch" in summaries[0].warnings[0]
 
 
-def test_a_loss_that_is_not_finite_at_first_gets_a_warning() -> None:
+def test_a_loss_that_is_not_finite_at_first_gets_a_warning():
     warnings = check(loss=lambda model, batch: cross_entropy(model, batch) * float("nan")).warnings
 
     assert warnings == ("the untrained model's loss on the first examples is nan",)
 
 
 @pytest.mark.parametrize("over_all", [False, True])
-def test_examples_from_all_over_the_set_are_looked_at(over_all: bool) -> None:
+def test_examples_from_all_over_the_set_are_looked_at(over_all):
     """Sorted by class, the first examples have one class only, of which there is no area."""
     seen: list[tuple[int, int]] = []
 

@@ -16,12 +16,7 @@ from torch import Tensor, nn
 from batchlab.errors import WorkloadError
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import sample_gradients
-from batchlab.measure.gradients import (
-    batch_gradient,
-    is_known,
-    own_parameters,
-    squared_norms,
-)
+from batchlab.measure.gradients import batch_gradient, is_known, own_parameters, squared_norms
 from batchlab.records.noise import GradientSample
 from batchlab.training.accumulator import cut
 from batchlab.workload.definition import Batch, Workload
@@ -32,7 +27,7 @@ Problem = tuple[Workload, nn.Module, float, float]
 
 
 @pytest.fixture(scope="module")
-def least_squares() -> Problem:
+def least_squares():
     """A linear regression on 2,000 examples, its model, tr Sigma and |G|^2 (formulas, 4)."""
     workload = load_workload("least-squares", {"n": "2000"}).workload
     model = workload.model()
@@ -45,7 +40,7 @@ def least_squares() -> Problem:
 
 
 @pytest.fixture
-def all_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def all_examples(monkeypatch):
     """Sample until no examples are left."""
     monkeypatch.setattr("batchlab.measure.gradient_noise.PRECISION", 0.0)
 
@@ -53,8 +48,8 @@ def all_examples(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("n_repeated", by_day([200, 500], [200]))
 def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
-    n_repeated: int, least_squares: Problem
-) -> None:
+    n_repeated, least_squares
+):
     workload, model, trace, grad_sq = least_squares
 
     samples = [
@@ -75,7 +70,7 @@ def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
 @pytest.mark.parametrize("most_blocks", [64, 8])
 def test_all_examples_give_the_gradient_itself_however_they_are_put_together(
     most_blocks, monkeypatch, least_squares
-) -> None:
+):
     workload, model, trace, grad_sq = least_squares
     monkeypatch.setattr("batchlab.measure.gradient_noise._MOST_BLOCKS", most_blocks)
 
@@ -128,7 +123,7 @@ def contrastive(model: nn.Module, batch: Batch) -> Tensor:
 @pytest.mark.parametrize(
     ("make", "fields"), [(with_batch_norm, {}), (lambda: nn.Linear(4, 4), {"loss": contrastive})]
 )
-def test_coupled_examples_are_measured_in_batches_of_the_reference(make: Any, fields: Any) -> None:
+def test_coupled_examples_are_measured_in_batches_of_the_reference(make, fields):
     sizes = set()
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -145,7 +140,7 @@ def test_coupled_examples_are_measured_in_batches_of_the_reference(make: Any, fi
 
 
 @pytest.mark.usefixtures("all_examples")
-def test_where_gradients_are_drawn_anew_there_is_no_end_of_them() -> None:
+def test_where_gradients_are_drawn_anew_there_is_no_end_of_them():
     sample = sampled(with_dropout, small(with_dropout))
 
     assert sample.n_examples == 192
@@ -153,7 +148,7 @@ def test_where_gradients_are_drawn_anew_there_is_no_end_of_them() -> None:
 
 
 @pytest.mark.parametrize("make", [with_batch_norm, with_dropout])
-def test_a_sample_leaves_model_gradients_and_random_streams_as_they_were(make: Any) -> None:
+def test_a_sample_leaves_model_gradients_and_random_streams_as_they_were(make):
     workload, model = small(make), make()
     model[-1].eval()
     workload.loss(model, workload.train).backward()
@@ -171,7 +166,7 @@ def test_a_sample_leaves_model_gradients_and_random_streams_as_they_were(make: A
 
 
 @pytest.mark.usefixtures("all_examples")
-def test_unlike_weights_give_the_gradient_of_the_weighted_mean() -> None:
+def test_unlike_weights_give_the_gradient_of_the_weighted_mean():
     """Examples count by how many of their numbers are above 0, block by block and together."""
 
     def loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -200,7 +195,7 @@ def test_unlike_weights_give_the_gradient_of_the_weighted_mean() -> None:
     assert estimates.trace.holds(trace)
 
 
-def test_a_gradient_that_is_not_finite_or_of_two_examples_has_no_noise() -> None:
+def test_a_gradient_that_is_not_finite_or_of_two_examples_has_no_noise():
     workload = small(linear)
     broken = replace(workload, loss=lambda model, batch: workload.loss(model, batch) / 0)
 
@@ -268,7 +263,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Batch]] = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_norms_from_layers_are_those_of_single_gradients(name: str) -> None:
+def test_norms_from_layers_are_those_of_single_gradients(name):
     make, batch = LAYERS[name]
     torch.manual_seed(3)
     model, workload = make(), small(make, loss=squared)

@@ -1,7 +1,6 @@
 """The monitor in a loop of one's own: right, and without a trace in the training."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -73,7 +72,7 @@ def train(
 
 
 @pytest.fixture
-def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def every_step(monkeypatch):
     monkeypatch.setattr(watched, "_EVERY", 1)
     monkeypatch.setattr(watched, "_KEPT", 1000)
 
@@ -83,7 +82,7 @@ def every_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 4])
 @pytest.mark.parametrize("every", [1, 50])
-def test_a_watched_training_is_the_same_bit_for_bit(pieces, every, monkeypatch) -> None:
+def test_a_watched_training_is_the_same_bit_for_bit(pieces, every, monkeypatch):
     monkeypatch.setattr(watched, "_EVERY", every)
     plain, monitored = mlp(), mlp()
 
@@ -99,7 +98,7 @@ def has_hooks(model: nn.Module) -> bool:
     return any(layer._forward_hooks for layer in model.modules())
 
 
-def test_one_step_in_fifty_is_measured_and_hooks_are_on_for_no_other() -> None:
+def test_one_step_in_fifty_is_measured_and_hooks_are_on_for_no_other():
     model = mlp()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     hooked = []
@@ -133,7 +132,7 @@ def truth_of(model: nn.Linear) -> tuple[float, float]:
 
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("pieces", [1, 2])
-def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces: int) -> None:
+def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces):
     trace, grad_sq = truth_of(linear())
 
     monitor = train(linear(), steps=600, pieces=pieces)
@@ -149,7 +148,7 @@ def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces: int) -> None
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
-def test_its_intervals_cover() -> None:
+def test_its_intervals_cover():
     trace, grad_sq = truth_of(linear())
     monitor = train(linear(), steps=1000, size=16)
     pairs = list(monitor._pairs)
@@ -177,7 +176,7 @@ def evaluate(model: nn.Module) -> None:
 @pytest.mark.parametrize(
     "loop", [{"scale": 1024.0}, {"between": clip}, {"between": evaluate}, {"to_none": False}]
 )
-def test_what_a_loop_does_beside_its_steps_makes_no_difference(loop: dict[str, Any]) -> None:
+def test_what_a_loop_does_beside_its_steps_makes_no_difference(loop):
     plain, changed = train(mlp(), steps=20), train(mlp(), steps=20, **loop)
 
     truth, scale = (monitor.reading.gradient_noise_scale for monitor in (plain, changed))
@@ -197,7 +196,7 @@ class Twice(nn.Module):
         return self.last(self.first(torch.tanh(self.first(x))))
 
 
-def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> None:
+def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right():
     torch.manual_seed(6)
     model = Twice()
     x, y = next(batches(32, 1))
@@ -214,7 +213,7 @@ def test_a_layer_that_runs_twice_is_left_out_and_the_other_one_is_right() -> Non
     assert monitor._pairs[0] == pytest.approx((trace, grad_sq), rel=1e-4)
 
 
-def test_a_batch_that_is_overwritten_before_the_step_is_not_measured() -> None:
+def test_a_batch_that_is_overwritten_before_the_step_is_not_measured():
     model, (x, y) = linear(), next(batches(32, 1))
     monitor = Monitor(model, torch.optim.SGD(model.parameters(), lr=0.1))
 
@@ -228,7 +227,7 @@ def test_a_batch_that_is_overwritten_before_the_step_is_not_measured() -> None:
 # What it says
 
 
-def test_what_it_cannot_see_it_says() -> None:
+def test_what_it_cannot_see_it_says():
     """No known layer, or too few steps."""
     blind = train(
         nn.Sequential(nn.Unflatten(1, (1, FEATURES)), nn.Conv1d(1, 1, FEATURES), nn.Flatten()),
@@ -245,7 +244,7 @@ def test_what_it_cannot_see_it_says() -> None:
 
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize(("noise", "code"), [(30.0, "mostly_noise"), (1e-3, "hardly_noise")])
-def test_the_hint_follows_the_noise(noise: float, code: str) -> None:
+def test_the_hint_follows_the_noise(noise, code):
     torch.manual_seed(5)
     model = nn.Linear(FEATURES, 1, bias=False)
     nn.init.zeros_(model.weight)

@@ -27,7 +27,7 @@ def out_of_memory(batch_size: int) -> ProfilePoint:
     return made_up_point(batch_size, status=Status.OOM, reason="memory ran out")
 
 
-def test_the_step_time_of_a_size_is_its_own_or_lies_on_a_line_or_is_in_proportion() -> None:
+def test_the_step_time_of_a_size_is_its_own_or_lies_on_a_line_or_is_in_proportion():
     whole = made_up_profile()
     two = made_up_profile(
         made_up_point(64, median_s=0.01), made_up_point(256, median_s=0.04, scatter=(1.0, 1.1, 0.9))
@@ -49,7 +49,7 @@ def test_the_step_time_of_a_size_is_its_own_or_lies_on_a_line_or_is_in_proportio
     assert about_s == pytest.approx([0.01, 0.01, 0.08])
 
 
-def test_a_size_that_ran_both_ways_takes_its_fastest() -> None:
+def test_a_size_that_ran_both_ways_takes_its_fastest():
     pieces = made_up_point(512, micro_batch_size=128, median_s=0.1)
     profile = made_up_profile(made_up_point(64), made_up_point(512, median_s=0.2), pieces)
 
@@ -70,7 +70,7 @@ LARGEST: dict[str, tuple[tuple[ProfilePoint, ...], int | None, int | None]] = {
 
 
 @pytest.mark.parametrize("name", LARGEST)
-def test_the_largest_batch_size_ran_in_one_piece_within_the_limit(name: str) -> None:
+def test_the_largest_batch_size_ran_in_one_piece_within_the_limit(name):
     points, limit_bytes, expected = LARGEST[name]
 
     profile = made_up_profile(*points, memory_limit_bytes=limit_bytes)
@@ -80,7 +80,7 @@ def test_the_largest_batch_size_ran_in_one_piece_within_the_limit(name: str) -> 
     assert (profile.step_s(expected or 1).estimate is None) == (expected is None)
 
 
-def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
+def test_the_full_batch_counts_only_if_there_were_no_law_without_it():
     """It gathers nothing, so it takes less time and memory than the others say."""
     full = made_up_point(2000, median_s=0.5 * step_s(2000))
     points = [made_up_point(2**power) for power in range(11)]
@@ -98,7 +98,7 @@ def test_the_full_batch_counts_only_if_there_were_no_law_without_it() -> None:
 # JSON
 
 
-def test_a_profile_comes_back_from_json_as_it_was() -> None:
+def test_a_profile_comes_back_from_json_as_it_was():
     profile = made_up_profile(
         made_up_point(1, status=Status.ERROR, reason="one example"),
         replace(made_up_point(2), again=(made_up_point(2, median_s=0.01).timing,)),
@@ -141,7 +141,7 @@ NO_DOCUMENTS = ("", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schem
         (damaged("memory_limit_bytes", to=0), r"\$.memory_limit_bytes"),
     ],
 )
-def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(text, said: str) -> None:
+def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(text, said):
     with pytest.raises(BatchlabError, match=said) as caught:
         Profile.from_json(text)
 
@@ -152,7 +152,7 @@ def test_a_damaged_document_is_refused_in_one_line_that_names_the_field(text, sa
 # Blocks
 
 
-def test_the_step_time_is_the_median_over_the_blocks() -> None:
+def test_the_step_time_is_the_median_over_the_blocks():
     point = made_up_point(100, scatter=(1.0, 1.0, 1.0, 1.0, 9.0), median_s=0.5)
 
     assert point.step_s.estimate == pytest.approx(0.5)
@@ -163,7 +163,7 @@ def test_the_step_time_is_the_median_over_the_blocks() -> None:
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 6, 8, 12, 20])
-def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n: int) -> None:
+def test_the_interval_of_a_step_time_holds_the_truth_95_times_in_100(n):
     rng = np.random.default_rng(0)
     n_draws, n_held = 1000, 0
     for _ in range(n_draws):

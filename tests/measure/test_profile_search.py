@@ -75,7 +75,7 @@ def wavering(*, sd: float, **given: Any) -> MadeUpMachine:
     return Changed(lambda point: slower(point, math.exp(stream.gauss(0, sd))), **given)
 
 
-def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
+def test_the_sizes_double_up_to_the_training_set_which_is_the_last():
     sizes = default_batch_sizes(1000, reference_batch_size=50)
 
     assert sizes == (1, 2, 4, 8, 16, 32, 50, 64, 128, 256, 512, 1000)
@@ -87,7 +87,7 @@ def test_the_sizes_double_up_to_the_training_set_which_is_the_last() -> None:
 
 @pytest.mark.parametrize("fits", [3, 17, 20, 100, 129, 700, 1023, 1025, 5000, 9999])
 @pytest.mark.parametrize("given", [{}, {"first": 64}])
-def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(fits, given) -> None:
+def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(fits, given):
     """By doubling, or from one that may not fit."""
     machine = MadeUpMachine(room_bytes=peak_bytes(fits))
 
@@ -100,7 +100,7 @@ def test_the_largest_that_fits_is_found_within_a_quarter_and_was_run(fits, given
     assert set(USUAL) <= {point.batch_size for point in profile.points if point.ran}
 
 
-def test_micro_batches_are_equal_and_at_most_half_of_what_fits() -> None:
+def test_micro_batches_are_equal_and_at_most_half_of_what_fits():
     profile = searched(MadeUpMachine(room_bytes=peak_bytes(1000)))
 
     in_pieces = [point for point in profile.points if not point.in_one_piece]
@@ -165,7 +165,7 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, int, set[int]]
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_search_ends_with_what_time_and_memory_allow(name: str) -> None:
+def test_a_search_ends_with_what_time_and_memory_allow(name):
     given, search, stopped, largest_tried, failed = ENDS[name]
     machine, told = MadeUpMachine(**given), Told()
 
@@ -186,14 +186,14 @@ def test_a_search_ends_with_what_time_and_memory_allow(name: str) -> None:
 
 
 @pytest.mark.parametrize(("sd", "fewest", "most"), [(0.005, 2, 2), (0.07, 4, 12), (0.5, 12, 12)])
-def test_processes_that_lie_far_apart_are_followed_by_more_of_them(sd, fewest, most) -> None:
+def test_processes_that_lie_far_apart_are_followed_by_more_of_them(sd, fewest, most):
     profile = searched(wavering(sd=sd))
 
     assert {fewest <= len(point.timings) <= most for point in profile.points} == {True}
 
 
 @pytest.mark.parametrize("room_bytes", [None, peak_bytes(700)])
-def test_what_is_done_grows_to_nearly_all(room_bytes: int | None) -> None:
+def test_what_is_done_grows_to_nearly_all(room_bytes):
     told = Told()
 
     searched(wavering(sd=0.5, room_bytes=room_bytes), told=told)
@@ -201,7 +201,7 @@ def test_what_is_done_grows_to_nearly_all(room_bytes: int | None) -> None:
     assert 0.9 < told.fractions[-1] < 1.0
 
 
-def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_is_seen() -> None:
+def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_is_seen():
     """Something takes half of the machine for as long as a round takes, every other time."""
     n_before = itertools.count()
     machine = Changed(
@@ -216,7 +216,7 @@ def test_each_round_goes_the_other_way_round_so_that_a_load_that_comes_and_goes_
     assert max(step_s) / min(step_s) < 2
 
 
-def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
+def test_where_the_time_ends_the_larger_ones_are_not_timed_again():
     once = MadeUpMachine(seconds=lambda size: 5e-4 * size)
     searched(once)
     machine = MadeUpMachine(seconds=lambda size: 5e-4 * size, budget_s=0.7 * once.clock_s)
@@ -229,7 +229,7 @@ def test_where_the_time_ends_the_larger_ones_are_not_timed_again() -> None:
     assert profile.stopped is None
 
 
-def test_a_second_process_that_fails_leaves_what_the_first_one_saw() -> None:
+def test_a_second_process_that_fails_leaves_what_the_first_one_saw():
     tried: list[int] = []
     told = Told()
 
@@ -261,7 +261,7 @@ timed = partial(searched, **COMMAND)
     ],
     ids=["a divisor of N", "a multiple", "most run", "its own does not run"],
 )
-def test_where_most_sizes_fail_multiples_of_its_own_are_tried(sizes, n_train, runs, added) -> None:
+def test_where_most_sizes_fail_multiples_of_its_own_are_tried(sizes, n_train, runs, added):
     machine = MadeUpMachine(goes_wrong=lambda size: None if runs(size) else Status.ERROR)
 
     of_command = partial(timed, machine, n_train=n_train, sizes=sizes, first=sizes[2])
@@ -272,7 +272,7 @@ def test_where_most_sizes_fail_multiples_of_its_own_are_tried(sizes, n_train, ru
     assert {point.batch_size for point in as_given.points} <= set(sizes)
 
 
-def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> None:
+def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again():
     machine = MadeUpMachine()
 
     profile = timed(machine)
@@ -283,14 +283,14 @@ def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again() -> 
     assert all(len(point.timings) == 2 for point in profile.points)
 
 
-def test_beyond_memory_a_command_that_accumulates_does() -> None:
+def test_beyond_memory_a_command_that_accumulates_does():
     points = timed(MadeUpMachine(room_bytes=peak_bytes(32)), may_accumulate=True).points
 
     in_pieces = {(*point.shape, point.status) for point in points if not point.in_one_piece}
     assert in_pieces == {(64, 32, Status.OK), (128, 32, Status.OK)}
 
 
-def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
+def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one():
     machine = Changed(
         lambda seen: replace(seen, peak_bytes=10**9, gpu_peak_bytes=1000 * seen.micro_batch_size)
     )
@@ -303,7 +303,7 @@ def test_a_memory_limit_is_of_the_gpu_where_a_script_used_one() -> None:
     assert dict(points[64].reason.values)["peak_bytes"] == 64_000
 
 
-def test_what_ran_too_shortly_to_be_timed_is_no_bad_end() -> None:
+def test_what_ran_too_shortly_to_be_timed_is_no_bad_end():
     told, reason = Told(), Reason.of("over_too_soon", seconds=0.2)
     machine = Changed(
         lambda seen: replace(seen, timing=None, reason=reason, at_most_step_s=0.1 / seen.batch_size)

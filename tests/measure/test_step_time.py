@@ -3,7 +3,7 @@
 import statistics
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from pathlib import Path
@@ -63,7 +63,7 @@ def timed(
 
 
 @pytest.fixture(autouse=True, scope="module")
-def threads_left_as_they_were() -> Iterator[None]:
+def threads_left_as_they_were():
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -82,7 +82,7 @@ class Clock:
         self.now_s += seconds
 
 
-def test_the_time_of_a_step_is_what_the_step_takes() -> None:
+def test_the_time_of_a_step_is_what_the_step_takes():
     timing = timed(SLOW, 0.3)
 
     # Never less; how much more depends on the machine's other work.
@@ -94,7 +94,7 @@ def test_the_time_of_a_step_is_what_the_step_takes() -> None:
     assert timing.threads in thread_choices("cpu")
 
 
-def test_blocks_that_lie_apart_tell_of_a_busy_machine() -> None:
+def test_blocks_that_lie_apart_tell_of_a_busy_machine():
     quiet, busy = (
         replace(made_up_point(64).timing, block_s=block_s).unsteadiness_fraction
         for block_s in (
@@ -107,7 +107,7 @@ def test_blocks_that_lie_apart_tell_of_a_busy_machine() -> None:
     assert busy > 0.5
 
 
-def test_steps_are_warmed_up_and_taken_as_often_as_their_time_allows() -> None:
+def test_steps_are_warmed_up_and_taken_as_often_as_their_time_allows():
     clock, slow = Clock(), Clock()
     usual = timed(workload_with(lambda size: clock.pass_by(0.001)), 0.17, threads=(1,), clock=clock)
     dear = timed(workload_with(lambda size: slow.pass_by(0.2)), 0.02, threads=(1, 2), clock=slow)
@@ -130,7 +130,7 @@ def test_steps_are_warmed_up_and_taken_as_often_as_their_time_allows() -> None:
     ],
     ids=["they pay", "they hardly pay", "more hardly pay", "they wait for one another"],
 )
-def test_more_threads_are_chosen_only_where_they_pay(seconds: dict[int, float], best: int) -> None:
+def test_more_threads_are_chosen_only_where_they_pay(seconds, best):
     clock, steps = Clock(), []
 
     def step(size: int) -> None:
@@ -145,7 +145,7 @@ def test_more_threads_are_chosen_only_where_they_pay(seconds: dict[int, float], 
         assert steps.count(2) == 2
 
 
-def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(monkeypatch) -> None:
+def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(monkeypatch):
     """Steps take 10 and 30 ms, and twice as long in every other half second."""
     clock = Clock()
     workload = workload_with(lambda size: clock.pass_by(0.001 * size * (1 + int(2 * clock()) % 2)))
@@ -159,7 +159,7 @@ def test_a_load_that_comes_and_goes_falls_on_both_that_take_turns(monkeypatch) -
 
 
 @pytest.mark.slow
-def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(monkeypatch) -> None:
+def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(monkeypatch):
     compiled: list[object] = []
 
     def compiler(graph: Any, inputs: list[Any]) -> Any:
@@ -182,7 +182,7 @@ def test_a_compiled_model_is_compiled_once_for_all_batch_sizes(monkeypatch) -> N
     assert all(STEP_S < min(timing.block_s) < 0.2 for timing in timings)
 
 
-def test_the_whole_training_set_is_in_memory_before_the_first_step() -> None:
+def test_the_whole_training_set_is_in_memory_before_the_first_step():
     measured = timed(workload_with(lambda size: None, n=4_000_000), 0.01)
 
     # A few batches of ten examples are used of it; all of its 32 MB count.
@@ -215,7 +215,7 @@ def timed_script(folder: Path, source: str, *, metric: str = "val_loss") -> Prof
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short(monkeypatch):
     monkeypatch.setattr("batchlab.measure.command_time._TIMED_S", 0.3)
 
 
@@ -247,7 +247,7 @@ def fill_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_script_is_timed_until_enough_was_seen_and_ended(
     source, metric, has_evaluations, gpu_peak_bytes, tmp_path, monkeypatch
-) -> None:
+):
     if gpu_peak_bytes:
         fill_gpu(monkeypatch)
 
@@ -281,7 +281,7 @@ FOR_EPOCHS = "for n in (1, 2, 3): print('epoch', n, 'step', 9 * n, 'val_loss', 1
         ("raise SystemExit('no such file')", Status.ERROR, "no such file"),
     ],
 )
-def test_why_there_is_no_time_is_said(source, status: Status, text: str, tmp_path: Path) -> None:
+def test_why_there_is_no_time_is_said(source, status, text, tmp_path):
     point = timed_script(tmp_path, source)
 
     assert (point.status, point.timing) == (status, None)

@@ -99,13 +99,13 @@ def without_speed(warnings: Sequence[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_training_gets_no_warning(name: str) -> None:
+def test_a_sound_training_gets_no_warning(name):
     assert without_speed(warnings_of(SOUND[name]())) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", workload_names())
-def test_no_built_in_workload_is_warned_of(name: str) -> None:
+def test_no_built_in_workload_is_warned_of(name):
     assert without_speed(warnings_of(load_workload(name, {}).workload)) == []
 
 
@@ -153,7 +153,7 @@ WARNED: dict[str, tuple[Workload, str]] = {
 
 
 @pytest.mark.parametrize("name", WARNED)
-def test_what_is_odd_or_kept_where_no_checkpoint_looks_is_told(name: str) -> None:
+def test_what_is_odd_or_kept_where_no_checkpoint_looks_is_told(name):
     workload, text = WARNED[name]
 
     (warning,) = without_speed(warnings_of(workload))
@@ -161,7 +161,7 @@ def test_what_is_odd_or_kept_where_no_checkpoint_looks_is_told(name: str) -> Non
     assert re.search(text, warning)
 
 
-def test_examples_that_are_slow_to_read_are_told() -> None:
+def test_examples_that_are_slow_to_read_are_told():
     class Slow(TensorDataset):
         def __getitem__(self, place: int) -> Any:
             time.sleep(0.001)
@@ -174,7 +174,7 @@ def test_examples_that_are_slow_to_read_are_told() -> None:
     assert fast == ()
 
 
-def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come() -> None:
+def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come():
     def loss(model: nn.Module, batch: Any) -> Tensor:
         if len(batch[0]) == 8:
             raise ValueError("eight")
@@ -210,7 +210,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_step_that_does_not_train_is_refused_in_a_line(name: str) -> None:
+def test_a_step_that_does_not_train_is_refused_in_a_line(name):
     fields, text = REFUSED[name]
 
     with pytest.raises(WorkloadError, match=text) as caught:
@@ -219,7 +219,7 @@ def test_a_step_that_does_not_train_is_refused_in_a_line(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_dear_steps_are_not_stopped_and_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dear_steps_are_not_stopped_and_resumed(monkeypatch):
     taken = []
 
     def loss(model: nn.Module, batch: Any) -> Tensor:

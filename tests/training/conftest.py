@@ -13,7 +13,7 @@ SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 @pytest.fixture
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+def quickly(monkeypatch):
     """The compiler does not optimise: the C is the same. With sanitizers if `scripts/sanitized`.
 
     It has more time, because tests run side by side.

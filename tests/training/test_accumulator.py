@@ -66,7 +66,7 @@ def gradient(model: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("make", [mlp, transformer])
-def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(make, dtype, within) -> None:
+def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(make, dtype, within):
     torch.manual_seed(0)
     torch.set_default_dtype(dtype)
     try:
@@ -84,7 +84,7 @@ def test_its_gradient_is_the_whole_batchs_for_every_micro_batch_size(make, dtype
         assert float(value) == pytest.approx(whole.item(), rel=within)
 
 
-def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
+def test_pieces_of_padding_alone_have_no_part_in_it():
     torch.manual_seed(0)
     made = transformer()
     made.batch["padding"][4:6] = True
@@ -97,7 +97,7 @@ def test_pieces_of_padding_alone_have_no_part_in_it() -> None:
         made.accumulator(2).backward(made.batch)
 
 
-def test_what_has_no_examples_first_is_given_whole_and_texts_are_cut() -> None:
+def test_what_has_no_examples_first_is_given_whole_and_texts_are_cut():
     pieces = []
 
     def loss(m: nn.Module, b: dict[str, Any]) -> Tensor:
@@ -142,7 +142,7 @@ def with_dropout(full: Full) -> Made:
 
 
 @pytest.mark.parametrize("in_backward", [False, True])
-def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward, monkeypatch) -> None:
+def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward, monkeypatch):
     # All that these tests import takes a second to look through.
     monkeypatch.setattr(gc, "collect", lambda: 0)
     full, states = Full(3, in_backward=in_backward), []
@@ -170,8 +170,8 @@ def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward, monkeypatch
 @pytest.mark.parametrize("micro_batch_size", [5, 1000])
 @pytest.mark.parametrize("factor", [1.0, float("inf")])
 def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
-    factor: float, micro_batch_size: int
-) -> None:
+    factor, micro_batch_size
+):
     torch.manual_seed(0)
     made = mlp()._replace(loss=lambda m, b: cross_entropy(m, b) * factor)
     cross_entropy(made.model, made.batch).backward()
@@ -187,7 +187,7 @@ def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
     assert scaler.get_scale() == (2.0**10 if rate else 2.0**9)
 
 
-def test_lbfgs_and_sizes_below_1_are_refused() -> None:
+def test_lbfgs_and_sizes_below_1_are_refused():
     made = mlp()
     accumulator = made.accumulator(5)
     accumulator.backward(made.batch)
@@ -198,7 +198,7 @@ def test_lbfgs_and_sizes_below_1_are_refused() -> None:
         made.accumulator(0)
 
 
-def test_all_pieces_but_the_last_are_kept_from_other_processes() -> None:
+def test_all_pieces_but_the_last_are_kept_from_other_processes():
     seen = []
 
     class Parallel(nn.Linear):
@@ -220,7 +220,7 @@ def test_all_pieces_but_the_last_are_kept_from_other_processes() -> None:
     assert seen == ["begin", 5, "end", "begin", 5, "end", 2]
 
 
-def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(monkeypatch) -> None:
+def test_two_processes_with_unequal_shares_have_the_whole_batchs_gradient(monkeypatch):
     """DistributedDataParallel takes the mean of what they compute, one after the other here."""
     torch.manual_seed(0)
     made = transformer()

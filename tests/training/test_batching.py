@@ -13,12 +13,7 @@ import pytest
 import torch
 from tests.reference.data_kinds import Streamed, kinds, workload_of
 from tests.reference.engine_run import taken
-from tests.reference.small_workloads import (
-    cropped_workload,
-    points,
-    small_trial,
-    small_workload,
-)
+from tests.reference.small_workloads import cropped_workload, points, small_trial, small_workload
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
@@ -40,7 +35,7 @@ KINDS = ("dict", "dict of arrays", "nested", "mapped", "examples as dicts", "loa
 
 
 @pytest.fixture(scope="module")
-def of_kind(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Workload]:
+def of_kind(tmp_path_factory):
     """A workload of the same points as data of each kind, loaded once."""
     data = kinds(tmp_path_factory.mktemp("kinds"))
     return cache(lambda kind: workload_of(data[kind]))
@@ -108,7 +103,7 @@ EPOCHS: dict[str, tuple[Callable[..., Workload], dict[str, Any], Iterable[int]]]
 
 
 @pytest.mark.parametrize("name", [*EPOCHS, *KINDS])
-def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(name, of_kind) -> None:
+def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(name, of_kind):
     make, trial, first_steps = EPOCHS.get(name) or (partial(of_kind, name), IN_PIECES, (1, 3))
     whole = steps_of(replace(make(), workers=0), **trial)
 
@@ -118,7 +113,7 @@ def test_taken_up_anywhere_an_epoch_goes_on_with_the_same_examples(name, of_kind
 
 
 @pytest.mark.parametrize(("size", "micro"), [(1, 1), (7, 7), (12, 5), (40, 40), (40, 16)])
-def test_it_trains_as_a_tuple_of_the_same_tensors(size, micro, of_kind, monkeypatch) -> None:
+def test_it_trains_as_a_tuple_of_the_same_tensors(size, micro, of_kind, monkeypatch):
     """The losses of two and a half epochs, and the scores after them."""
     monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 30)
 
@@ -148,7 +143,7 @@ def test_micro_batches_cut_the_step_and_the_last_may_be_smaller(make, batch_size
     assert [[n_examples(micro_batch) for micro_batch in step] for step in steps] == sizes
 
 
-def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch() -> None:
+def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch():
     """Else layers that normalise over a micro-batch would always see the same examples."""
     cut = {"batch_size": 40, "micro_batch_size": 8}
 
@@ -158,7 +153,7 @@ def test_a_full_batch_in_micro_batches_is_mixed_anew_each_epoch() -> None:
     assert first != second
 
 
-def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None:
+def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step():
     workload = cropped_workload(n=4)
     clean, shifts = workload.train.x, set()
     for epoch in range(3):
@@ -171,7 +166,7 @@ def test_random_crops_differ_from_epoch_to_epoch_and_from_step_to_step() -> None
 
 
 @pytest.mark.parametrize("make", [cropped_workload, streamed])
-def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(make) -> None:
+def test_the_random_numbers_of_the_run_and_of_the_data_do_not_meet(make):
     workload = make()
 
     def draw() -> tuple[float, ...]:
@@ -192,7 +187,7 @@ class Pair(NamedTuple):
     name: str
 
 
-def test_examples_are_counted_by_the_first_tensor_with_a_length() -> None:
+def test_examples_are_counted_by_the_first_tensor_with_a_length():
     three = torch.zeros(3)
     packed = pack_sequence([torch.zeros(n, 5) for n in (3, 9, 2)], enforce_sorted=False)
     batches = [
@@ -204,7 +199,7 @@ def test_examples_are_counted_by_the_first_tensor_with_a_length() -> None:
     assert list(map(n_examples, batches)) == [3] * 7
 
 
-def test_every_tensor_moves_and_every_container_stays_what_it_is() -> None:
+def test_every_tensor_moves_and_every_container_stays_what_it_is():
     batch = {"x": [torch.zeros(2), (torch.ones(1), "name")], "pair": Pair(torch.ones(3), "b")}
 
     moved = on_device(batch, torch.device("meta"))
@@ -218,14 +213,14 @@ def test_every_tensor_moves_and_every_container_stays_what_it_is() -> None:
 # ---- samplers
 
 
-def test_a_weighted_sampler_decides_which_examples_are_met() -> None:
+def test_a_weighted_sampler_decides_which_examples_are_met():
     (met,) = examples_of(numbered(make_sampler=weighted), batch_size=N)
 
     assert len(met) == N
     assert min(met) >= 30
 
 
-def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() -> None:
+def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with():
     """A growing batch cuts them anew only where it grows."""
     sizes: list[int] = []
 
@@ -249,8 +244,8 @@ def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with() 
 @pytest.mark.parametrize("make_sampler", [neighbours, None])
 @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
 def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
-    make_sampler: Any, sampling: str
-) -> None:
+    make_sampler, sampling
+):
     workload = numbered(make_sampler=make_sampler)
     trial = small_trial(workload, batch_size=5, sampling=sampling)
 
@@ -270,7 +265,7 @@ def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
     (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
     (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
 ])  # fmt: skip
-def test_what_makes_no_epoch_is_said_in_one_line(make_sampler: Any, message: str) -> None:
+def test_what_makes_no_epoch_is_said_in_one_line(make_sampler, message):
     with pytest.raises(WorkloadError) as caught:
         steps_of(numbered(make_sampler=make_sampler))
 
@@ -280,7 +275,7 @@ def test_what_makes_no_epoch_is_said_in_one_line(make_sampler: Any, message: str
 # ---- streams
 
 
-def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own() -> None:
+def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own():
     epochs = [torch.cat([x for ((x, _),) in steps_of(streamed(), epoch=epoch)]) for epoch in (0, 1)]
 
     # Each epoch shifts the points by a hundredth, with as much noise.
@@ -291,7 +286,7 @@ def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own() -> None:
     assert (epochs[0] - epochs[1]).abs().max() > 0.1
 
 
-def test_a_workload_may_choose_the_order_itself() -> None:
+def test_a_workload_may_choose_the_order_itself():
     sampled = load_workload(numbered(make_sampler=weighted), {})
     loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
     loaded = load_workload(replace(streamed(), train=loader, batch_size=4), {})

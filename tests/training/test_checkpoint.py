@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -105,7 +104,7 @@ def progress(step: int = 5) -> Progress:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Path:
+def written(tmp_path):
     """A checkpoint after five steps of Adam."""
     trained = made()
     train(**trained, steps=5)
@@ -134,7 +133,7 @@ def assert_same_state(one: Any, other: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "steps_before"), [*((name, 4) for name in OPTIMIZERS), ("Adam", 0), ("momentum", 0)]
 )
-def test_a_training_goes_on_as_if_there_had_been_no_break(name, steps_before, tmp_path) -> None:
+def test_a_training_goes_on_as_if_there_had_been_no_break(name, steps_before, tmp_path):
     whole = made(name)
     seed_everything(3)
     train(**whole, steps=steps_before)
@@ -174,7 +173,7 @@ def test_progress_comes_back_to_the_last_bit_and_weights_as_the_model_would_save
 @pytest.mark.parametrize("damage", [
     *(0, 1, 7, 8, 100, 3000, -1), *(None, {"format": "pt"}, {"batchlab": "{}"}),
 ])  # fmt: skip
-def test_a_damaged_file_or_another_ones_is_refused(written, damage) -> None:
+def test_a_damaged_file_or_another_ones_is_refused(written, damage):
     if isinstance(damage, int):
         written.write_bytes(written.read_bytes()[:damage])
     else:
@@ -199,7 +198,7 @@ def in_groups(model: nn.Module) -> dict[str, Any]:
     (made(), in_groups(Everything())),
     (made(model=nn.Linear(1, 1)), made(model=nn.Linear(5, 3))),  # it could be stretched
 ])  # fmt: skip
-def test_the_checkpoint_of_another_model_or_optimizer_is_refused(saved, loaded, tmp_path) -> None:
+def test_the_checkpoint_of_another_model_or_optimizer_is_refused(saved, loaded, tmp_path):
     save_checkpoint(tmp_path / "c", kept=saved, progress=progress())
 
     with pytest.raises(StoreError, match=r"this checkpoint cannot be used .*delete it to start"):

@@ -199,7 +199,7 @@ SCORES: dict[str, tuple[Callable[[], Workload], Callable[[nn.Module, Any], Any]]
 
 
 @pytest.mark.parametrize("name", SCORES)
-def test_a_score_is_that_of_all_examples_and_no_mean_of_batches(name: str) -> None:
+def test_a_score_is_that_of_all_examples_and_no_mean_of_batches(name):
     make, by_hand = SCORES[name]
     workload = make()
     is_double = next(workload.model().parameters()).dtype == torch.float64
@@ -220,7 +220,7 @@ NARROW = {torch.bool: True} | {
     *(torch.tensor([largest], dtype=dtype) for dtype, largest in NARROW.items()),
     *(torch.tensor(value) for value in (float("nan"), float("inf"), -float("inf"))),
 ])  # fmt: skip
-def test_a_sum_may_leave_the_range_of_its_type_and_what_is_not_finite_is_none(sums: Tensor) -> None:
+def test_a_sum_may_leave_the_range_of_its_type_and_what_is_not_finite_is_none(sums):
     """A mean of three batches."""
     scores = scores_of(small(Metric(sum=lambda *_: sums, count=lambda _: 1, better="higher")))
 
@@ -228,7 +228,7 @@ def test_a_sum_may_leave_the_range_of_its_type_and_what_is_not_finite_is_none(su
     assert scores["loss"] is not None
 
 
-def test_of_a_large_training_set_a_fixed_part_is_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_a_large_training_set_a_fixed_part_is_evaluated(monkeypatch):
     monkeypatch.setattr(evaluator, "TRAIN_EXAMPLES_EVALUATED", 10)
     seen: list[float] = []
 
@@ -247,7 +247,7 @@ def test_of_a_large_training_set_a_fixed_part_is_evaluated(monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize(("reference", "at_once"), [(1, 64), (16, 64), (64, 256), (4096, 1000)])
-def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference: int, at_once: int) -> None:
+def test_all_batch_sizes_are_evaluated_with_one_batch_size(reference, at_once):
     trials = [small_trial(small_workload(n=4096), batch_size=size) for size in (1, 64, 4096)]
 
     sizes = {evaluation_batch(trial, reference_batch_size=reference) for trial in trials}
@@ -278,7 +278,7 @@ class Undirected(MeanAbsolute):
     higher_is_better = None
 
 
-def test_an_object_that_is_fed_by_batch_is_taken_as_it_is_and_left_as_it_was() -> None:
+def test_an_object_that_is_fed_by_batch_is_taken_as_it_is_and_left_as_it_was():
     metric = MeanAbsolute()
     workload = regression(metric)
     wrapped = regression(Metric(over_all=Undirected(), better="lower"))
@@ -324,7 +324,7 @@ def judged(**fields: Any) -> Workload:
      "'measured': the batch is no pair of inputs and targets but a tuple of 1"),
     (lambda: judged(over_all=lambda p, y: p), "'measured' of validation raised "),
 ])  # fmt: skip
-def test_what_cannot_be_evaluated_is_said_in_one_line(make: Any, message: str) -> None:
+def test_what_cannot_be_evaluated_is_said_in_one_line(make, message):
     with pytest.raises(WorkloadError, match=message) as refused:
         measured(make())
     assert "\n" not in str(refused.value)
@@ -333,7 +333,7 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(make: Any, message: str) -
 # ---- no trace in the training
 
 
-def test_what_is_random_in_a_metric_is_the_same_each_time() -> None:
+def test_what_is_random_in_a_metric_is_the_same_each_time():
     """A loss with random masks: two evaluations differ by the model alone."""
     workload = small_workload(
         loss=lambda model, batch: (model(batch[0]) * torch.rand(len(batch[0]), 1)).mean(),
@@ -364,7 +364,7 @@ class Stateful(nn.Module):
         return output
 
 
-def test_modes_buffers_and_gradients_come_back_as_they_were_after_an_exception_too() -> None:
+def test_modes_buffers_and_gradients_come_back_as_they_were_after_an_exception_too():
     model = Stateful()
     model.layer(torch.ones(2, FEATURES)).sum().backward()
     gradient, state, stream = model.layer.weight.grad, model.state, random.getstate()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,7 +42,7 @@ def several(parameters: Any, learning_rate: float) -> dict[str, Any]:
     }
 
 
-def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() -> None:
+def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept():
     model = small_mlp()
 
     named, other = (
@@ -71,7 +70,7 @@ def test_one_that_asks_for_names_gets_them_and_a_dict_holds_what_else_is_kept() 
     (lambda *_: {"a": torch.amp.GradScaler("cpu")}, print, "returned GradScaler; expected"),
     (several, None, "only a `step` of your own knows when each of them"),
 ])  # fmt: skip
-def test_anything_else_is_refused(optimizer: Any, step: Any, message: str) -> None:
+def test_anything_else_is_refused(optimizer, step, message):
     with pytest.raises(WorkloadError, match=message):
         made_optimizers(small_workload(optimizer=optimizer, step=step), small_mlp(), 0.1)
 
@@ -102,7 +101,7 @@ OWN = {"betas": (0.9, 0.99), "eps": 1e-6}
     (torch.optim.Adagrad([group()]), None),
     *((with_betas(odd), None) for odd in (0.9, (None, 0.99), (0.9, 0.99, 0.999), ("a", "b"))),
 ])  # fmt: skip
-def test_adams_settings_are_those_that_the_optimizer_has(optimizer, settings) -> None:
+def test_adams_settings_are_those_that_the_optimizer_has(optimizer, settings):
     assert adam_settings(optimizer) == settings
 
 
@@ -113,7 +112,7 @@ def moved(optimizer: torch.optim.Optimizer, rule: str) -> list[dict[str, Any]]:
     return optimizer.param_groups
 
 
-def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
+def test_every_group_moves_from_its_own_and_keeps_its_rate():
     own = group(lr=0.2, betas=(0.8, 0.99), eps=1e-6)
 
     first, second = moved(torch.optim.Adam([group(lr=0.1), own]), "sde-adam")
@@ -131,7 +130,7 @@ def test_every_group_moves_from_its_own_and_keeps_its_rate() -> None:
 # ---- averages of weights
 
 
-def test_buffers_are_averaged_and_counts_are_the_models() -> None:
+def test_buffers_are_averaged_and_counts_are_the_models():
     workload = small_workload(model=lambda: nn.BatchNorm1d(2), ema=0.75)
     model = workload.model()
     model.register_buffer("count", torch.tensor(29))  # PyTorch would make 28 of it
@@ -149,7 +148,7 @@ def test_buffers_are_averaged_and_counts_are_the_models() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_an_average_of_16_bits_is_refused(dtype: torch.dtype) -> None:
+def test_an_average_of_16_bits_is_refused(dtype):
     workload = small_workload(model=lambda: nn.Linear(2, 2, dtype=dtype), ema=0.9)
 
     with pytest.raises(WorkloadError, match="'weight' has 16 bits"):
@@ -159,7 +158,7 @@ def test_an_average_of_16_bits_is_refused(dtype: torch.dtype) -> None:
 # ---- schedulers
 
 
-def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) -> None:
+def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path):
     workload, kept = small_workload(scheduler=plateau), tmp_path / "kept"
     trial = small_trial(workload, batch_size=8, horizon_steps=20)
 
@@ -180,7 +179,7 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path: Path) 
     (ReduceLROnPlateau, "better higher; give it mode='max'"),
     (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
 ])  # fmt: skip
-def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler: Any, message: str) -> None:
+def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler, message):
     workload = small_workload(scheduler=scheduler)
 
     with pytest.raises(WorkloadError, match=message):

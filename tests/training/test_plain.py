@@ -20,12 +20,7 @@ from tests.reference.engine_run import (
     peek,
     run_engine,
 )
-from tests.reference.small_workloads import (
-    cross_entropy,
-    points,
-    small_trial,
-    small_workload,
-)
+from tests.reference.small_workloads import cross_entropy, points, small_trial, small_workload
 from tests.reference.textbook_loop import steps_of, train_by_the_textbook
 from torch import Tensor, nn
 
@@ -45,7 +40,7 @@ MET = Target(metric="accuracy", value=0.1, better="higher")  # before the first 
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 40])
-def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size: int, tmp_path: Path) -> None:
+def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size, tmp_path):
     """Its evaluations, of a model with dropout, have left no trace."""
     workload = small_workload(dropout=0.3)
     trial = small_trial(workload, batch_size=batch_size, seed=2)
@@ -103,8 +98,8 @@ def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(length,
     (RunLength(steps=1000, until=MET), Status.TARGET_REACHED),  # met before
 ])  # fmt: skip
 def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stands(
-    length: RunLength, status: Status, tmp_path: Path
-) -> None:
+    length, status, tmp_path
+):
     workload, path = small_workload(n=40), tmp_path / "c"
     trial = small_trial(workload, batch_size=1)
     longer = RunLength(steps=1000, all_splits="never")
@@ -121,7 +116,7 @@ def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stan
     assert by_step[90].scores == at_once.evaluations[-1].scores
 
 
-def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known() -> None:
+def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known():
     evaluations: list[Evaluation] = []
     workload = small_workload()
     trial, length = small_trial(workload, batch_size=4), RunLength(epochs=1)
@@ -140,7 +135,7 @@ def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known() -
     assert set(later) == {(("one", 1.0), ("lost", None))}
 
 
-def test_an_augmentation_meets_each_training_micro_batch_once_and_no_others() -> None:
+def test_an_augmentation_meets_each_training_micro_batch_once_and_no_others():
     sizes: list[int] = []
     seen: dict[bool, set[float]] = {True: set(), False: set()}
 
@@ -181,7 +176,7 @@ def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
     assert status is Status.OK or text in reason_text(run.outcome.reason)
 
 
-def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_is() -> None:
+def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_is():
     def broken(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
         raise ZeroDivisionError("mine")
 
@@ -194,7 +189,7 @@ def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_
         run_engine(small_workload(n=50), trial, RunLength(epochs=1))
 
 
-def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(tmp_path, monkeypatch) -> None:
+def test_a_full_disk_ends_the_run_with_the_old_checkpoint_whole(tmp_path, monkeypatch):
     workload = small_workload()
     trial = small_trial(workload, batch_size=10)
 
@@ -273,7 +268,7 @@ def naive(values: list[float | None], better: Better, patience: int) -> bool:
 
 @pytest.mark.parametrize("better", ["higher", "lower"])
 @pytest.mark.parametrize("patience", [1, 2, 3])
-def test_patience_is_the_usual_counter_at_epoch_ends(patience: int, better: Better) -> None:
+def test_patience_is_the_usual_counter_at_epoch_ends(patience, better):
     metrics = {"f1": Metric(sum=cross_entropy, better=better)}
     workload = small_workload(metrics=metrics, patience_epochs=patience)
 
@@ -289,7 +284,7 @@ def test_patience_is_the_usual_counter_at_epoch_ends(patience: int, better: Bett
             assert not is_over(values[:n], every=3)
 
 
-def test_a_target_reached_ends_the_trial_where_it_has_held() -> None:
+def test_a_target_reached_ends_the_trial_where_it_has_held():
     """One met only at the last step does not: no evaluation after it could say whether it held."""
     workload = small_workload(n=200)
     trial = small_trial(workload, batch_size=4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,9 +56,7 @@ def trained_by_hand(
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_a_run_is_pytorchs_recipe_for_mixed_precision_bit_for_bit(
-    precision: Precision, clip_norm: float | None, tmp_path: Path
-) -> None:
+def test_a_run_is_pytorchs_recipe_for_mixed_precision_bit_for_bit(precision, clip_norm, tmp_path):
     workload = small_workload(precision=precision, loss=too_large_at_first, clip_norm=clip_norm)
     trial = small_trial(workload, batch_size=7, learning_rate=RATE)
 
@@ -74,7 +71,7 @@ def test_a_run_is_pytorchs_recipe_for_mixed_precision_bit_for_bit(
         assert parameter.dtype == torch.float32
 
 
-def test_a_stopped_run_continues_with_the_scale_of_its_gradients(tmp_path: Path) -> None:
+def test_a_stopped_run_continues_with_the_scale_of_its_gradients(tmp_path):
     workload = with_precision(small_workload(precision="fp16", loss=too_large_at_first))
     trial = small_trial(workload, batch_size=7, learning_rate=RATE)
     whole = run_engine(workload, trial, RunLength(epochs=3), checkpoint=tmp_path / "whole")
@@ -87,7 +84,7 @@ def test_a_stopped_run_continues_with_the_scale_of_its_gradients(tmp_path: Path)
     assert_same_end(whole, resumed)
 
 
-def test_metrics_are_computed_in_the_precision_and_judged_in_float32() -> None:
+def test_metrics_are_computed_in_the_precision_and_judged_in_float32():
     seen: list[torch.dtype] = []
 
     def judged(predictions: Tensor, targets: Tensor) -> float:
@@ -117,7 +114,7 @@ def test_metrics_are_computed_in_the_precision_and_judged_in_float32() -> None:
         )
 
 
-def test_the_precision_is_a_setting_of_any_workload_and_part_of_its_identity() -> None:
+def test_the_precision_is_a_setting_of_any_workload_and_part_of_its_identity():
     workload = small_workload()
 
     loaded = [load_workload(workload, {"precision": name}) for name in ("fp32", "bf16", "fp16")]
@@ -131,7 +128,7 @@ def test_the_precision_is_a_setting_of_any_workload_and_part_of_its_identity() -
         load_workload(workload, {"precision": "int8"})
 
 
-def test_the_native_trainer_leaves_16_bits_to_pytorch() -> None:
+def test_the_native_trainer_leaves_16_bits_to_pytorch():
     workload = small_workload()
 
     columns_of(workload)
@@ -150,7 +147,7 @@ def lbfgs(parameters: Any, learning_rate: float) -> torch.optim.Optimizer:
         ({"optimizer": lbfgs}, "LBFGS asks for the loss several times a step"),
     ],
 )
-def test_what_cannot_be_scaled_is_refused_in_one_line(fields: dict[str, Any], message: str) -> None:
+def test_what_cannot_be_scaled_is_refused_in_one_line(fields, message):
     def run() -> None:
         workload = with_precision(small_workload(precision="fp16", **fields))
         run_engine(workload, small_trial(workload), RunLength(steps=1))

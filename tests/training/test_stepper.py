@@ -23,7 +23,7 @@ from batchlab.records.trial import Status
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.01])
-def test_an_optimizer_that_asks_for_the_loss_again_gets_it(clip_norm: float | None) -> None:
+def test_an_optimizer_that_asks_for_the_loss_again_gets_it(clip_norm):
     """The gradient of each closure is clipped."""
     workload = small_workload(
         optimizer=lambda parameters, rate: torch.optim.LBFGS(parameters, lr=rate),
@@ -37,7 +37,7 @@ def test_an_optimizer_that_asks_for_the_loss_again_gets_it(clip_norm: float | No
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 2, 5, 8, 12])
-def test_tokens_and_not_sequences_weigh(micro_batch_size: int) -> None:
+def test_tokens_and_not_sequences_weigh(micro_batch_size):
     workload = token_workload(12)
     trial = small_trial(workload, batch_size=12, micro_batch_size=micro_batch_size)
     torch.manual_seed(0)
@@ -52,7 +52,7 @@ def test_tokens_and_not_sequences_weigh(micro_batch_size: int) -> None:
     assert losses == pytest.approx([whole.item()], rel=1e-13)
 
 
-def test_a_step_of_nothing_but_padding_is_refused() -> None:
+def test_a_step_of_nothing_but_padding_is_refused():
     workload = token_workload(4)
     workload.train[1].fill_(-1)
 
@@ -72,7 +72,7 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-def test_it_takes_the_textbooks_steps_bit_for_bit_and_no_part_of_a_batch() -> None:
+def test_it_takes_the_textbooks_steps_bit_for_bit_and_no_part_of_a_batch():
     workload = small_workload(step=clipping_step)
 
     beside_the_textbook(workload, small_trial(workload, batch_size=8), epochs=2, clip_norm=0.3)
@@ -92,7 +92,7 @@ LOSS = torch.tensor(1.5)
     (torch.zeros(3), "`step` returned a Tensor;"),
     ({"loss": None}, "`step` returned a dict;"),
 ])  # fmt: skip
-def test_what_it_returns_tells_the_loss_and_other_things_are_refused(returned, told) -> None:
+def test_what_it_returns_tells_the_loss_and_other_things_are_refused(returned, told):
     workload = small_workload(step=lambda model, optimizer, batch: returned)
     trial = small_trial(workload, batch_size=8)
 
@@ -124,7 +124,7 @@ APART = {"scheduler": two_schedulers}
     (HALVING, (1.0, 0.75, 0.5, 0.25), (1.0, 0.75, 0.5, 0.25)),
     (APART, (1.0, 0.5, 0.25, 0.125), (1.0, 0.1, 0.01, 0.001)),
 ])  # fmt: skip
-def test_the_rates_of_all_its_optimizers_move(fields, first, last) -> None:
+def test_the_rates_of_all_its_optimizers_move(fields, first, last):
     rates: list[float] = []
 
     def step(model: nn.Module, optimizers: Any, batch: Any) -> Tensor:
@@ -145,7 +145,7 @@ def test_the_rates_of_all_its_optimizers_move(fields, first, last) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.OK, Status.NAN])
-def test_the_metric_that_counts_is_evaluated_and_ends_the_run_if_it_is_not_finite(status) -> None:
+def test_the_metric_that_counts_is_evaluated_and_ends_the_run_if_it_is_not_finite(status):
     n_steps = 0
 
     def soft(model: nn.Module, batch: Any) -> Tensor:

@@ -10,16 +10,11 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
-from tests.reference.engine_run import (
-    EngineRun,
-    assert_a_stop_leaves_no_trace,
-    run_engine,
-)
+from tests.reference.engine_run import EngineRun, assert_a_stop_leaves_no_trace, run_engine
 from tests.reference.small_workloads import (
     CLASSES,
     accuracy,
@@ -98,7 +93,7 @@ class Kind:
 
 
 @pytest.fixture(params=[PLAIN, NATIVE])
-def kind(request: pytest.FixtureRequest) -> Kind:
+def kind(request):
     return Kind(request.param, BITS if request.param == PLAIN else ROUNDING)
 
 
@@ -232,7 +227,7 @@ for scheduler in (by_cosine, one_cycle, restarts, halved, warm_up):
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None:
+def test_every_trainer_takes_the_textbooks_steps(kind, case):
     """Micro-batches may add up in another order."""
     for fields in case.trials:
         trial = small_trial(case.workload, seed=3, **fields)
@@ -256,7 +251,7 @@ def test_every_trainer_takes_the_textbooks_steps(kind: Kind, case: Case) -> None
         assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
 
 
-def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kind) -> None:
+def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind):
     workload = workload_with("sgd", scheduler=one_cycle)
     trial = small_trial(workload, batch_size=10, horizon_steps=20, stages=STAGES)
 
@@ -264,7 +259,7 @@ def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind: Kin
         kind.stepper(workload, trial)
 
 
-def test_evaluations_say_what_the_textbook_sees(kind: Kind) -> None:
+def test_evaluations_say_what_the_textbook_sees(kind):
     """Of the averaged weights, where there are any; 150 examples are 64, 64 and 22 at a time."""
     more = points(150, seed=1)
     workload = workload_with("momentum", ema=0.9, batch_size=16, validation=more)
@@ -296,7 +291,7 @@ def noisy(name: str, **fields: Any) -> Workload:
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam"])
-def test_steps_are_the_same_however_they_are_cut_into_calls(kind: Kind, name: str) -> None:
+def test_steps_are_the_same_however_they_are_cut_into_calls(kind, name):
     workload = noisy(name, ema=None)  # with an average each step is a call
     trial = small_trial(workload, batch_size=7, horizon_steps=24, seed=1)
 
@@ -318,7 +313,7 @@ STOPPED: dict[str, tuple[Workload, dict[str, Any]]] = {
 
 @pytest.mark.filterwarnings("ignore:The epoch parameter")
 @pytest.mark.parametrize("name", STOPPED)
-def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(kind, name, tmp_path) -> None:
+def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(kind, name, tmp_path):
     workload, fields = STOPPED[name]
     trial = small_trial(workload, **({"batch_size": 7, "horizon_steps": 24, "seed": 4} | fields))
     given = {"stops": (6, 8), "build": kind.build(workload)}
@@ -326,7 +321,7 @@ def test_a_stopped_run_ends_as_one_that_was_not_bit_for_bit(kind, name, tmp_path
     assert_a_stop_leaves_no_trace(workload, trial, RunLength(steps=12), tmp_path, **given)
 
 
-def test_a_trainer_goes_on_from_anothers_checkpoint(kind: Kind, tmp_path: Path) -> None:
+def test_a_trainer_goes_on_from_anothers_checkpoint(kind, tmp_path):
     workload, length = workload_with("adam", ema=0.9), RunLength(steps=14)
     trial = small_trial(workload, batch_size=7)
     other = Kind(NATIVE if kind.name == PLAIN else PLAIN, ROUNDING)
@@ -338,7 +333,7 @@ def test_a_trainer_goes_on_from_anothers_checkpoint(kind: Kind, tmp_path: Path) 
     torch.testing.assert_close(run.tensors, whole.tensors, **ROUNDING)
 
 
-def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind) -> None:
+def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind):
     workload = small_workload(
         optimizer=torch.optim.SGD,
         model=lambda: nn.Sequential(nn.Dropout(0.5), nn.Linear(1, 1)),
@@ -371,8 +366,8 @@ def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind: Kind)
     ],
 )
 def test_a_loss_that_is_not_finite_or_grows_ends_the_trial_and_names_the_step(
-    kind: Kind, value: float | None, status: Status, size: int, micro: int, rate: float
-) -> None:
+    kind, value, status, size, micro, rate
+):
     """Three times x, at a rate that ends well unless it is too high."""
     good = torch.linspace(-1, 1, 40)[:, None]
     x = good.clone()
@@ -416,7 +411,7 @@ LEFT_TO_PLAIN: list[tuple[Workload, dict[str, int], str]] = [
 
 
 @pytest.mark.parametrize(("workload", "cut", "what"), LEFT_TO_PLAIN)
-def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(workload, cut, what) -> None:
+def test_what_native_refuses_at_a_trial_plain_takes_with_the_reason(workload, cut, what):
     trial = small_trial(workload, batch_size=8, **cut, horizon_steps=10)
     build = native_build(workload)
 

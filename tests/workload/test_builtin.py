@@ -18,13 +18,13 @@ from batchlab.workload.pieces import Pixels
 
 
 @pytest.fixture(scope="module")
-def mnist() -> dict[int, Any]:
+def mnist():
     """The database, read once and not once for each setting."""
     return {n: load_mnist(n_validation=n) for n in (0, 10_000)}
 
 
 @pytest.fixture
-def digits(mnist: dict[int, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def digits(mnist, monkeypatch):
     monkeypatch.setattr(pieces, "load_mnist", lambda *, n_validation: mnist[n_validation])
 
 
@@ -124,7 +124,7 @@ def test_softmax_starts_at_zero_where_all_digits_are_as_likely_with_its_settings
 
 
 @pytest.fixture(scope="module")
-def novel() -> Workload:
+def novel():
     return moby_dick.workload()
 
 

@@ -257,7 +257,7 @@ def rows(file: Path) -> Any:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
+def file(tmp_path):
     np.zeros((N, 3), dtype=np.float32).tofile(tmp_path / "rows.bin")
     return tmp_path / "rows.bin"
 

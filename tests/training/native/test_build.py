@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import stat
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -17,7 +15,7 @@ def text_of(number: int) -> str:
     return f'__attribute__((visibility("default"))) int answer(void) {{ return {number}; }}\n'
 
 
-def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(tmp_path, monkeypatch) -> None:
+def test_each_text_is_built_once_in_a_folder_of_its_owner_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "cache_folder", lambda: tmp_path / "deep")
     libraries = [built(text_of(number)) for number in range(3)]
     monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("built again"))
@@ -50,8 +48,8 @@ def test_a_cache_that_may_not_be_written_or_holds_something_else_is_a_reason(tmp
     ],
 )
 def test_a_compiler_that_is_not_there_fails_or_hangs_is_a_reason(
-    script: str | None, timeout_s: float, reason: str, tmp_path: Path, monkeypatch: Any
-) -> None:
+    script, timeout_s, reason, tmp_path, monkeypatch
+):
     if script is not None:
         compiler = tmp_path / "cc"
         compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")

@@ -10,13 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.small_workloads import (
-    accuracy,
-    adam,
-    cross_entropy,
-    momentum_sgd,
-    small_trial,
-)
+from tests.reference.small_workloads import accuracy, adam, cross_entropy, momentum_sgd, small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -282,7 +276,7 @@ WORKLOADS = [
 
 
 @pytest.mark.parametrize("workload", WORKLOADS)
-def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload: Workload) -> None:
+def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload):
     least = 5 if workload.loss is losses else 1  # of one label nothing may be left
     assert_gradients_agree(workload, (least, 13, 40))
 
@@ -291,7 +285,7 @@ def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload: Workload
     ("optimizer", "sizes"),
     [(torch.optim.SGD, (1, 2, 5, 6, 7, 31, 33, 80)), (momentum_sgd, (7,)), (adam, (7,))],
 )
-def test_products_of_every_size_are_right(optimizer: Any, sizes: Sequence[int]) -> None:
+def test_products_of_every_size_are_right(optimizer, sizes):
     """Which loop computes a matrix product, and an update, follows from its size."""
     workload = workload_of(Widths, draws(80)[:2])
     workload = replace(workload, optimizer=optimizer, learning_rate=0.01)
@@ -305,8 +299,8 @@ def test_products_of_every_size_are_right(optimizer: Any, sizes: Sequence[int]) 
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
-    kind: str, processor: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    kind, processor, monkeypatch
+):
     other = {"-march=native": f"-march={processor}", "-O0": "-O2"}
     monkeypatch.setattr(build, "FLAGS", tuple(other.get(flag, flag) for flag in build.FLAGS))
 
@@ -314,7 +308,7 @@ def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
 
 
 @pytest.mark.slow
-def test_each_dropout_of_a_step_draws_for_itself() -> None:
+def test_each_dropout_of_a_step_draws_for_itself():
     class Dropouts(nn.Linear):
         def forward(self, x: Tensor) -> Tensor:
             x = super().forward(x)
@@ -326,7 +320,7 @@ def test_each_dropout_of_a_step_draws_for_itself() -> None:
 
 
 @pytest.mark.slow
-def test_where_examples_are_large_tiles_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_examples_are_large_tiles_are_small(monkeypatch):
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of("sequences")
     model, columns = workload.model().train(), program.columns_of(workload)
@@ -337,7 +331,7 @@ def test_where_examples_are_large_tiles_are_small(monkeypatch: pytest.MonkeyPatc
     assert_gradients_agree(workload, (37,))
 
 
-def test_a_wrong_label_is_an_error_and_nothing_outside_is_read() -> None:
+def test_a_wrong_label_is_an_error_and_nothing_outside_is_read():
     workload = workload_of(lambda: nn.Linear(4, 3), (torch.randn(40, 4), torch.full((40,), 3)))
     trial = small_trial(workload, batch_size=4)
     native = NativeStepper(workload, trial, native_build(workload))
@@ -346,7 +340,7 @@ def test_a_wrong_label_is_an_error_and_nothing_outside_is_read() -> None:
         native.steps(native.stream(0), 1, first_step=0)
 
 
-def test_metrics_are_those_of_the_plain_evaluation() -> None:
+def test_metrics_are_those_of_the_plain_evaluation():
     def error(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
         return (model(batch[0]).max(dim=1).indices != batch[1]).double().mean()
 

@@ -100,14 +100,14 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_not_covered_is_refused_with_its_reason(name: str) -> None:
+def test_what_is_not_covered_is_refused_with_its_reason(name):
     make, code = REFUSED[name]
 
     with pytest.raises(RefusedError, match=code):
         native_build(make())
 
 
-def test_a_build_of_another_model_or_optimizer_is_not_taken() -> None:
+def test_a_build_of_another_model_or_optimizer_is_not_taken():
     workload = small_workload()
     build = native_build(workload)
     wider = replace(workload, model=lambda: nn.Linear(FEATURES, CLASSES))
@@ -127,7 +127,7 @@ def test_a_build_of_another_model_or_optimizer_is_not_taken() -> None:
         (adam, "pow(h[2], t)", "pow(h[2], t + 1)"),
     ],
 )
-def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, monkeypatch) -> None:
+def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, monkeypatch):
     kind = torch.optim.Adam if make is adam else torch.optim.SGD
     rule = RULES[kind]
 
@@ -143,7 +143,7 @@ def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, mon
         self_check(build, workload, [small_trial(workload, batch_size=4)])
 
 
-def test_a_metric_that_is_wrong_does_not_pass_the_check(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_is_wrong_does_not_pass_the_check(monkeypatch):
     monkeypatch.setitem(OPERATIONS, "eq.Tensor", "{self} != {other}")
     workload = replace(small_workload(), metrics={"accuracy": accuracy})
     build = native_build(workload)
