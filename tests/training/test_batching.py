@@ -16,7 +16,7 @@ from tests.reference.engine_run import taken
 from tests.reference.small_workloads import cropped_workload, points, small_trial, small_workload
 from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
-from torch.utils.data import BatchSampler, DataLoader, WeightedRandomSampler
+from torch.utils.data import BatchSampler, DataLoader
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.random_state import seed_everything
@@ -70,11 +70,6 @@ def neighbours(batch_size: int, seed: int) -> Iterable[list[int]]:
     """Batches of neighbours in a random order, what is left at the end."""
     *full, last = BatchSampler(range(N), batch_size, drop_last=False)
     return [*(full[place] for place in np.random.permutation(len(full))), last]
-
-
-def weighted(batch_size: int, seed: int) -> Iterable[int]:
-    draw = torch.Generator().manual_seed(seed)
-    return WeightedRandomSampler([0.0] * 30 + [1.0] * 10, N, generator=draw)
 
 
 def drawn(examples: list[Any]) -> tuple[Tensor, Tensor]:
@@ -213,13 +208,6 @@ def test_every_tensor_moves_and_every_container_stays_what_it_is():
 # ---- samplers
 
 
-def test_a_weighted_sampler_decides_which_examples_are_met():
-    (met,) = examples_of(numbered(make_sampler=weighted), batch_size=N)
-
-    assert len(met) == N
-    assert min(met) >= 30
-
-
 def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with():
     """A growing batch cuts them anew only where it grows."""
     sizes: list[int] = []
@@ -287,7 +275,7 @@ def test_every_epoch_gives_all_examples_once_in_an_order_of_its_own():
 
 
 def test_a_workload_may_choose_the_order_itself():
-    sampled = load_workload(numbered(make_sampler=weighted), {})
+    sampled = load_workload(numbered(make_sampler=neighbours), {})
     loader = DataLoader(Streamed(*points(N)), batch_size=4, num_workers=2)
     loaded = load_workload(replace(streamed(), train=loader, batch_size=4), {})
 

@@ -39,6 +39,7 @@ from batchlab.training.checkpoint import (
     save_checkpoint,
 )
 from batchlab.workload.definition import Workload
+from batchlab.workload.precision import with_precision
 
 
 class Remembering(torch.optim.SGD):
@@ -217,12 +218,20 @@ EVERYTHING = {"batch_size": 6, "learning_rate": 0.02, "seed": 4, "horizon_steps"
 SCHEDULED = partial(small_workload, optimizer=adam)
 OF_20, IN_PIECES = {"horizon_steps": 20}, {"micro_batch_size": 4}
 SCALED = partial(small_workload, optimizer=scaled_sgd, step=scaled_step)
+HALF = partial(small_workload, precision="fp16", loss=lambda m, b: 3000 * cross_entropy(m, b))
 NIGHTLY, SLOW = pytest.mark.nightly, pytest.mark.slow
 # What is trained by which trial, for how many steps, and where it is stopped.
 CASES = [
     pytest.param(everything_workload, EVERYTHING | IN_PIECES, 28, range(28), marks=NIGHTLY),
     pytest.param(everything_workload, EVERYTHING | IN_PIECES, 28, range(0, 28, 5), marks=SLOW),
     pytest.param(SCALED, {"learning_rate": 5e-4}, 9, (1, 3, 6), id="a gradient scaler"),
+    pytest.param(
+        lambda: with_precision(HALF()),
+        {"learning_rate": 1e-5, "batch_size": 7},
+        18,
+        (8,),
+        id="fp16",
+    ),
     pytest.param(partial(SCHEDULED, scheduler=warm_up), OF_20, 20, (1, 5, 11), id="warm-up"),
     pytest.param(partial(SCHEDULED, scheduler=plateau), OF_20, 20, (5, 6), id="by metric"),
     pytest.param(stream, {"batch_size": 12, "micro_batch_size": 5}, 8, (3,), id="a stream"),

@@ -26,7 +26,6 @@ from batchlab.training import evaluator
 from batchlab.training.evaluator import Evaluator, evaluation_batch
 from batchlab.training.untouched import untouched_model
 from batchlab.workload.definition import Metric, Workload
-from batchlab.workload.loading import load_workload
 
 AT_ONCE = 7  # 20 examples are then evaluated as 7, 7 and 6; 33 as four times 7 and 5
 
@@ -121,11 +120,7 @@ def forces(model: nn.Module, batch: Any) -> tuple[list[Tensor], Tensor]:
 def residual(model: nn.Module, batch: Any) -> Tensor:
     x = batch[0].clone().requires_grad_()
     (slope,) = torch.autograd.grad(model(x).sum(), x, create_graph=True)
-    return slope.square().sum()
-
-
-def mean_residual(model: nn.Module, batch: Any) -> Tensor:
-    return residual(model, batch) / len(batch[0])
+    return slope.square().sum() / len(x)
 
 
 def size_of_forces(predictions: list[Tensor], targets: Tensor) -> Tensor:
@@ -145,17 +140,6 @@ def of_texts() -> Workload:
         return list(map(str, batch[0][:, 0].tolist())), ["1"] * len(batch[1])
 
     return regression(over_all(over_all=judge, predict=predict))
-
-
-def of_dicts() -> Workload:
-    x, y = regression(over_all()).validation
-    named = regression(
-        over_all(predict=lambda model, batch: (model(batch["x"]), batch["y"])),
-        train={"x": x - 1, "y": y.clone()},
-        validation={"x": x, "y": y},
-        loss=lambda model, batch: model(batch["x"]).mean(),
-    )
-    return load_workload(named, {}).workload
 
 
 # What is measured, and the same in words.
@@ -187,9 +171,7 @@ SCORES: dict[str, tuple[Callable[[], Workload], Callable[[nn.Module, Any], Any]]
         lambda model, batch: (cross_entropy(model, batch) / 2).exp(),
     ),
     "area": (lambda: regression(over_all()), area_of_pairs),
-    "area of dicts": (of_dicts, lambda m, _: area_of_pairs(m, regression(over_all()).validation)),
-    "a residual": (lambda: small(Metric(sum=residual, better="lower")), mean_residual),
-    "a residual as the loss": (lambda: small(loss=mean_residual), mean_residual),
+    "a residual": (lambda: small(loss=residual), residual),
     "forces": (
         lambda: regression(over_all(over_all=size_of_forces, predict=forces)),
         lambda m, _: m[0].weight.square().mean(),

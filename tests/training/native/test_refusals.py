@@ -87,6 +87,7 @@ REFUSED: dict[str, tuple[Callable[[], Workload], str]] = {
     "noise": (lambda: with_function(lambda x: x + torch.randn_like(x)), "randn_like"),
     "unknown operation": (lambda: with_function(lambda x: x.sort(1).values), "sort"),
     "double": (lambda: small_workload(dtype=torch.float64), "float64"),
+    "half": (lambda: small_workload(precision="bf16"), "does not cover precision bf16"),
     "parameters overlap": (lambda: small_workload(model=Frozen), "shares memory"),
     "amsgrad": (lambda: optimizer_of(lambda p, lr: torch.optim.Adam(p, lr=lr, amsgrad=True)),
                 "amsgrad"),
