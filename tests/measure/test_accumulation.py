@@ -20,7 +20,7 @@ from tests.reference.accumulated_workloads import (
     words,
 )
 from tests.reference.made_up_study import made_up_summary
-from tests.reference.small_workloads import Unpacked
+from tests.reference.small_workloads import Unpacked, cross_entropy
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
@@ -30,7 +30,6 @@ from batchlab.measure.check import check_workload
 from batchlab.records.study import WorkloadSummary
 from batchlab.workload.data import n_examples
 from batchlab.workload.definition import Batch, Workload
-from batchlab.workload.loading import load_workload
 
 Make = Callable[[], Workload]
 
@@ -59,10 +58,6 @@ def test_a_fault_is_found_and_named_with_its_place(name, fault):
 
 def layers(first: nn.Module, *between: nn.Module) -> nn.Module:
     return nn.Sequential(first, *between, nn.ReLU(), nn.Linear(10, 4))
-
-
-def normalized() -> nn.Module:
-    return layers(nn.Linear(6, 10), nn.BatchNorm1d(10))
 
 
 class AlwaysEvaluated(nn.BatchNorm1d):
@@ -103,7 +98,6 @@ CORRECT: dict[str, Make] = {
     "layer of zeros": lambda: vectors(zeros),
     "three examples": lambda: vectors(train=(numbers(3, 6), whole_numbers(4, 3))),
     "bfloat16 inside": lambda: vectors(InHalf),
-    "moby-dick": lambda: load_workload("moby-dick", {}).workload,
 }
 
 
@@ -210,7 +204,7 @@ HIDDEN: dict[str, tuple[Make, list[str]]] = {
         ["random", "sum"],
     ),
     "behind batch normalization": (
-        lambda: replace(ignored_labels(), model=normalized, weight=None),
+        lambda: FAULTS["batch normalization"][0](replace(ignored_labels(), weight=None)),
         ["batch_norm", "weight"],
     ),
     "before a layer of zeros": (lambda: vectors(zeros_after_clipped_layer), ["coupled"]),
@@ -290,10 +284,6 @@ def seen(*, seed: int = 0, **fields: Any) -> tuple[str | None, bool]:
     usual = {"loss": cross_entropy, "model": lambda: nn.Linear(6, 3), "train": data(seed)}
     workload = Workload(name="looked at", validation=None, learning_rate=0.1, **(usual | fields))
     return look_at_loss(workload, workload.model(), torch.device("cpu"))
-
-
-def cross_entropy(model: nn.Module, batch: Any) -> Tensor:
-    return F.cross_entropy(model(batch[0]).float(), batch[1])
 
 
 def mlp(dtype: torch.dtype = torch.float32) -> nn.Module:

@@ -157,10 +157,6 @@ def _singles(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
     return torch.stack([workload.loss(model, single) for single in singles])
 
 
-def _noisy(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    return workload.loss(model, batch) * (1 + 0.3 * torch.rand(()))
-
-
 def _mixed(batch: Batch) -> Batch:
     """Each example with a part of its neighbor."""
     x, *others = batch
@@ -189,5 +185,4 @@ FAULTS: dict[str, Fault] = {
     "mixed examples": (lambda w: replace(w, augment=_mixed), "coupled", "augment"),
     "clipped gradients": (_with_model(_clipped), "coupled", "model"),
     "running mean": (_with_model(Centred), "coupled", "model"),
-    "random loss": (_with_loss(_noisy), "random", "loss"),
 }
