@@ -20,7 +20,6 @@ from tests.reference.profiled_workloads import (
     at,
     hungry,
     that_does,
-    that_does_by_size,
     workload,
 )
 from tests.reference.random_streams import random_streams
@@ -118,7 +117,7 @@ def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
 ) -> None:
     monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 0.5)
     told = Told()
-    dying = that_does_by_size({size: action for size, (action, _, _) in DEATHS.items()})
+    dying = that_does({size: action for size, (action, _, _) in DEATHS.items()})
 
     made = profile(dying, batch_sizes=range(12, 23), listener=told, budget="5m")
 
@@ -142,7 +141,7 @@ def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
 def test_memory_that_a_process_may_not_have_is_out_of_memory_and_the_search_goes_below(
     ends: int, sizes: tuple[int, ...], largest: tuple[int, ...]
 ) -> None:
-    given = that_does(profiled_workloads.meet_its_own_limit, at=ends, at_least=True)
+    given = that_does(dict.fromkeys(range(ends, 40), profiled_workloads.meet_its_own_limit))
 
     made = profile(given, batch_sizes=sizes)
 
@@ -169,7 +168,7 @@ def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> N
         pytest.skip(f"this machine lets no memory control group be made: {error}")
     action = partial(profiled_workloads.be_killed_by_the_kernel, str(group))
     try:
-        made = profile(that_does(action, at=8), batch_sizes=(2, 8))
+        made = profile(that_does({8: action}), batch_sizes=(2, 8))
     finally:
         time.sleep(0.1)  # the kernel empties the group a moment after the process is gone
         group.rmdir()
@@ -213,7 +212,7 @@ def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured() -> None:
             r"limit 1\.05 MB: workload 'probed' needs .*--memory-limit",
         ),
         (
-            that_does(profiled_workloads.fail, at=None),
+            that_does(dict.fromkeys(range(41), profiled_workloads.fail)),
             {"batch_sizes": (1, 2, 4)},
             WorkloadError,
             r"a training step .* raised ValueError: this model do",

@@ -23,7 +23,6 @@ from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import load_workload
 
 CPU = torch.device("cpu")
-Problem = tuple[Workload, nn.Module, float, float]
 
 
 @pytest.fixture(scope="module")

@@ -130,35 +130,27 @@ def truth_of(model: nn.Linear) -> tuple[float, float]:
     return population(torch.cat([wrong * x, wrong], dim=1).tolist())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("every_step")
 @pytest.mark.parametrize("pieces", [1, 2])
-def test_at_weights_that_stay_it_finds_the_true_noise_scale(pieces):
+def test_it_finds_the_true_noise_scale_and_its_intervals_cover(pieces):
+    """At weights that stay."""
     trace, grad_sq = truth_of(linear())
 
-    monitor = train(linear(), steps=600, pieces=pieces)
+    monitor = train(linear(), steps=1000, pieces=pieces)
 
     # Each piece's loss was divided by their number, and so its gradient.
     pairs = np.array(monitor._pairs) * pieces**2
     standard_error = pairs.std(axis=0, ddof=1) / len(pairs) ** 0.5
-    assert len(pairs) == 600
+    assert len(pairs) == 1000
     assert (abs(pairs.mean(axis=0) - (trace, grad_sq)) < 4 * standard_error).all()
     assert monitor.reading.gradient_noise_scale.holds(trace / grad_sq)
     assert monitor.reading.batch_size == 32
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("every_step")
-def test_its_intervals_cover():
-    trace, grad_sq = truth_of(linear())
-    monitor = train(linear(), steps=1000, size=16)
-    pairs = list(monitor._pairs)
-
-    held = []
+    pairs, held = list(monitor._pairs), []
     for start in range(0, 1000, 20):
         monitor._pairs.clear()
         monitor._pairs.extend(pairs[start : start + 20])
         held.append(monitor.reading.gradient_noise_scale.holds(trace / grad_sq))
-
     assert np.mean(held) >= 0.88  # of 50, 95 % less two standard errors and a bit
 
 

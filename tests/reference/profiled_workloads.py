@@ -39,22 +39,13 @@ def workload(*, n=40, model=linear, loss=cross_entropy) -> Workload:
     )
 
 
-def that_does(action: Action, *, at: int | None, at_least: bool = False) -> Workload:
-    """One whose training step does `action` at batch size `at` (None: at every one)."""
-
-    def action_at(size: int) -> Action | None:
-        return action if at is None or size == at or (at_least and size >= at) else None
-
-    return workload(loss=partial(_loss_with, action_at))
+def that_does(actions: Mapping[int, Action]) -> Workload:
+    """One whose training step does these actions, by batch size."""
+    return workload(loss=partial(_loss_with, actions))
 
 
-def that_does_by_size(actions: Mapping[int, Action]) -> Workload:
-    """One whose training step does another action at each of these batch sizes."""
-    return workload(loss=partial(_loss_with, actions.get))
-
-
-def _loss_with(action_at: Callable[[int], Action | None], model: nn.Module, batch: Batch) -> Tensor:
-    if model.training and (action := action_at(len(batch[0]))):
+def _loss_with(actions: Mapping[int, Action], model: nn.Module, batch: Batch) -> Tensor:
+    if model.training and (action := actions.get(len(batch[0]))):
         action()
     return cross_entropy(model, batch)
 
