@@ -144,21 +144,25 @@ def test_a_compiled_function_travels_as_it_was_written():
 # Files of the user's that children import
 
 
-def test_a_child_refuses_an_edited_module_by_name_and_takes_it_when_it_is_put_back(tmp_path):
-    file = tmp_path / "helper_of_mine.py"
-    file.write_text("WIDTH = 3\n")
-    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH)"
-    reference = write_user_file(tmp_path, before="import helper_of_mine", fields=fields)
-    loaded = load_workload(reference, {})
+def test_a_child_refuses_an_edited_file_by_name_and_takes_it_when_it_is_put_back(tmp_path):
+    """A module that the workload imports, and a configuration that its model reads."""
+    texts = {"helper_of_mine.py": "WIDTH = 3\n", "c.json": "2"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    before = "import helper_of_mine, pathlib\nREAD = pathlib.Path(__file__).with_name('c.json')\n"
+    fields = "model=lambda: nn.Linear(4, helper_of_mine.WIDTH + int(READ.read_text()))"
+    reference = write_user_file(tmp_path, before=before, fields=fields)
+    loaded = with_seen_model(load_workload(reference, {}), timeout_s=60.0)
     packed = PackedWorkload(loaded.workload, files=loaded.files)
     # The file of the workload itself may be edited, because it travels by value.
     (tmp_path / "mine.py").write_text("raise SystemExit('edited')\n")
     first = in_child(packed_functions.first_loss, packed)
 
-    file.write_text("WIDTH = 40\n")
-    with pytest.raises(EditedError, match=r"^helper_of_mine\.py was edited since this study began"):
-        in_child(packed_functions.first_loss, packed)
-    file.write_text("WIDTH = 3\n")
+    for name, text in texts.items():
+        (tmp_path / name).write_text("WIDTH = 40\n")
+        with pytest.raises(EditedError, match=f"^{name} was edited since this study began"):
+            in_child(packed_functions.first_loss, packed)
+        (tmp_path / name).write_text(text)
 
     assert in_child(packed_functions.first_loss, packed) == first
 

@@ -81,11 +81,7 @@ def train_by_the_textbook(
             return loss
 
         rates.append(optimizer.param_groups[0]["lr"])
-        if isinstance(optimizer, torch.optim.LBFGS):
-            losses.append(optimizer.step(closure).item())
-        else:
-            losses.append(closure().item())
-            optimizer.step()
+        losses.append(optimizer.step(closure).item())  # the closure's first loss
         if average is not None:
             kept = decay if isinstance(decay, float) else decay[n_taken - 1]
             average.multi_avg_fn = get_ema_multi_avg_fn(kept)

@@ -140,48 +140,38 @@ def halved(optimizer: Any) -> Any:
     return lr_scheduler.StepLR(optimizer, 2, gamma=0.5)
 
 
+OF_10 = ({"batch_size": 10},)
+
+
 class Case(NamedTuple):
     """What is trained and how it is cut into steps, and what the textbook is told of it."""
 
     workload: Workload
-    trials: Sequence[dict[str, Any]]
-    n_steps: int
-    sizes: Sequence[int]  # of the steps, where they change
-    cuts: Sequence[int]
-    textbook: dict[str, Any]
+    trials: Sequence[dict[str, Any]] = OF_10
+    n_steps: int = 15
+    sizes: Sequence[int] = ()  # of the steps, where they change
+    cuts: Sequence[int] = ()
+    textbook: Any = None
 
 
 CASES: dict[str, Case] = {}
-OF_10 = ({"batch_size": 10},)
-
-
-def case(
-    name: str,
-    workload: Workload,
-    trials: Sequence[dict[str, Any]] = OF_10,
-    *,
-    n_steps: int = 15,
-    sizes: Sequence[int] = (),
-    cuts: Sequence[int] = (),
-    **textbook: Any,
-) -> None:
-    CASES[name] = Case(workload, trials, n_steps, sizes, cuts, textbook)
-
-
 for name in OPTIMIZERS:
-    case(name, workload_with(name), [{"batch_size": size} for size in (1, 7, N)])
+    CASES[name] = Case(workload_with(name), [{"batch_size": size} for size in (1, 7, N)])
 ORDERS = itertools.product((1, 7, N), ("reshuffle", "replacement"), (False, True))
 keys = ("batch_size", "sampling", "drop_last")
-case("orders", workload_with("sgd"), [dict(zip(keys, order, strict=True)) for order in ORDERS])
+CASES["orders"] = Case(
+    workload_with("sgd"), [dict(zip(keys, order, strict=True)) for order in ORDERS]
+)
 # Each piece counts by its examples; what is clipped is their sum.
 CLIPPED = (("momentum", 0.3), ("momentum", 1e6), ("sgd", 0.1), ("adam", 0.1))
 for name, norm in CLIPPED:
     trials = [{"batch_size": 20, "micro_batch_size": micro} for micro in (1, 7, 19, 20)]
     workload = workload_with(name, clip_norm=norm)
-    case(f"pieces of {name} within {norm}", workload, trials, n_steps=4, clip_norm=norm)
+    given = {"n_steps": 4, "textbook": {"clip_norm": norm}}
+    CASES[f"pieces of {name} within {norm}"] = Case(workload, trials, **given)
 for reference in (10, 64):
     workload = workload_with("momentum", ema=0.9, batch_size=reference)
-    case(f"average of {reference}", workload, decay=0.9 ** (10 / reference))
+    CASES[f"average of {reference}"] = Case(workload, textbook={"decay": 0.9 ** (10 / reference)})
 
 # Kernels of matrices are chosen by size; in C 1000 examples are several tiles.
 WIDE = workload_with(
@@ -189,7 +179,7 @@ WIDE = workload_with(
     model=lambda: nn.Sequential(nn.Linear(100, 128), nn.ReLU(), nn.Linear(128, CLASSES)),
     train=(torch.randn(1001, 100, generator=torch.Generator().manual_seed(0)), points(1001)[1]),
 )
-case("wide", WIDE, [{"batch_size": 1000}], n_steps=4)
+CASES["wide"] = Case(WIDE, [{"batch_size": 1000}], n_steps=4)
 
 # From 60 examples on 20 at half the rate, from 130 on all, as they lie, at a tenth.
 STAGES = (
@@ -198,30 +188,33 @@ STAGES = (
 )
 RATES = (*[1.0] * 6, *[0.5] * 4, *[0.1] * 3)
 for name in ("groups", "momentum", "adam"):
-    case(
-        f"growing {name}",
+    CASES[f"growing {name}"] = Case(
         workload_with(name, ema=0.9, batch_size=10),
         [{"batch_size": 10, "micro_batch_size": micro, "stages": STAGES} for micro in (N, 7)],
         sizes=(10, 10, 10, 10, 10, 10, 20, 20, 20, 20, 10, 50),
         cuts=(5, 7),
-        decay=[*[0.9] * 6, *[0.9**2] * 4, *[0.9**5] * 2],
-        scheduler=lambda optimizer: lr_scheduler.LambdaLR(optimizer, RATES.__getitem__),
+        textbook={
+            "decay": [*[0.9] * 6, *[0.9**2] * 4, *[0.9**5] * 2],
+            "scheduler": lambda optimizer: lr_scheduler.LambdaLR(optimizer, RATES.__getitem__),
+        },
     )
 # As many steps as the first size would take: 10, 10, 10, 15 and what is left.
 FEWER = {"micro_batch_size": 15, "stages": (Stage(from_samples=30, batch_size=15),)}
-case("as many", workload_with("momentum"), [OF_10[0] | FEWER], sizes=(10, 10, 10, 15, 5), cuts=(3,))
+CASES["as many"] = Case(
+    workload_with("momentum"), [OF_10[0] | FEWER], sizes=(10, 10, 10, 15, 5), cuts=(3,)
+)
 
 for scheduler in (by_cosine, one_cycle, restarts, halved, warm_up):
-    every = "epoch" if scheduler in (halved, warm_up) else "step"
+    textbook = {"scheduler": scheduler, "is_scheduled": lambda taken: taken % 5 == 0}
+    if scheduler not in (halved, warm_up):  # by step
+        textbook = {"scheduler": partial(scheduler, n_steps=20), "is_scheduled": (20).__gt__}
     fields = {"scheduler": scheduler}
-    case(
-        scheduler.__name__,
+    CASES[scheduler.__name__] = Case(
         workload_with("groups", **({"schedule": cosine} if scheduler is by_cosine else fields)),
         [{"batch_size": 10, "horizon_steps": 20}],
         n_steps=20,
         cuts=(3, 11),
-        scheduler=partial(scheduler, n_steps=20) if every == "step" else scheduler,
-        is_scheduled=(20).__gt__ if every == "step" else lambda taken: taken % 5 == 0,
+        textbook=textbook,
     )
 
 
@@ -238,7 +231,7 @@ def test_every_trainer_takes_the_textbooks_steps(kind, case):
             steps = [step.tolist() for step in examples.split(case.sizes)]
 
         stepper, losses = kind.taken(case.workload, trial, len(steps), case.cuts)
-        twin = train_by_the_textbook(case.workload, steps, seed=3, **case.textbook)
+        twin = train_by_the_textbook(case.workload, steps, seed=3, **(case.textbook or {}))
 
         apart = ROUNDING if trial.micro_batch_size < max(map(len, steps)) else kind.apart
         torch.testing.assert_close(losses, twin.losses, **apart)

@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.reference import packed_functions
 from tests.reference.user_file import write_user_file
 
-from batchlab.errors import EditedError
-from batchlab.processes.children import run_in_child
-from batchlab.processes.packed_workload import PackedWorkload, with_seen_model
 from batchlab.workload.identity import made_model
 from batchlab.workload.loading import LoadedWorkload, load_workload, with_model
 from batchlab.workload.source import files_below, heard_opening
@@ -109,17 +105,6 @@ def test_an_edit_makes_another_workload_and_without_one_it_is_the_same(kind, tmp
 
     assert first.workload_id == again.workload_id != edited.workload_id
     assert width_of(edited) == (7 if kind.startswith("settings") else 3)
-
-
-@pytest.mark.slow
-def test_a_child_refuses_an_edited_configuration_that_it_reads_itself(tmp_path):
-    kind = "settings of the model"
-    loaded = with_seen_model(load_workload(written(tmp_path, kind), {}), timeout_s=60.0)
-    packed = PackedWorkload(loaded.workload, files=loaded.files)
-    written(tmp_path, kind, edited=True)
-
-    with pytest.raises(EditedError, match=r"^c\.json was edited since this study began"):
-        run_in_child(packed_functions.first_loss, packed, timeout_s=60.0)
 
 
 def test_an_edited_module_that_no_text_names_counts_and_what_another_load_imported_does_not(
