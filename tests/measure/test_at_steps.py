@@ -29,7 +29,6 @@ from batchlab.measure.measurements import expected_variance, on_request
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
 from batchlab.records.run import RunLength
-from batchlab.records.trial import Trial
 from batchlab.training.stepper import Stepper
 from batchlab.workload.definition import Batch, Workload
 from batchlab.workload.loading import load_workload
@@ -172,9 +171,7 @@ def test_dropout_is_off_and_batch_normalization_is_as_in_training():
 # The rows of measurements
 
 
-def measured(
-    name: str, model: nn.Module, workload: Workload | None = None, trial: Trial | None = None
-) -> float | None:
+def measured(name: str, model: nn.Module, workload=None, trial=None) -> float | None:
     """The row of this name where an epoch ends."""
     moment = Moment(
         model=model,

@@ -49,9 +49,7 @@ def workload_with(before: Callable[[int], object], *, n: int = 100, **fields: An
 SLOW = workload_with(lambda size: time.sleep(STEP_S))  # the same time at any batch size
 
 
-def timed(
-    workload: Workload, *limits: float, threads: tuple[int, ...] = (), clock: Any = None
-) -> StepTiming:
+def timed(workload: Workload, *limits: float, threads=(), clock=None) -> StepTiming:
     n_train = len(workload.train[0])
     packed = PackedWorkload(workload) if n_train > 100 else Unpacked(workload)
     trial = made_up_trial(batch_size=10, n_train=n_train)

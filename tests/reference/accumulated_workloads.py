@@ -126,9 +126,7 @@ def _with_model(change: Callable[[nn.Module], nn.Module]) -> Callable[[Workload]
     return lambda given: replace(given, model=lambda: change(given.model()))
 
 
-def _with_loss(
-    change: Callable[[Workload, nn.Module, Batch], Tensor],
-) -> Callable[[Workload], Workload]:
+def _with_loss(change) -> Callable[[Workload], Workload]:
     return lambda given: replace(given, loss=lambda *of: change(given, *of))
 
 

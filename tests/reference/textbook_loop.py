@@ -4,7 +4,6 @@ It is given the examples of every step as a list of indices, so that it owes its
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from tests.reference.engine_run import taken
@@ -93,9 +92,7 @@ def train_by_the_textbook(
     )
 
 
-def beside_the_textbook(
-    workload: Workload, trial: Trial, *, epochs: int, **given: Any
-) -> tuple[Stepper, Trained]:
+def beside_the_textbook(workload, trial, *, epochs, **given) -> tuple[Stepper, Trained]:
     """A stepper and its twin after some epochs, whose losses and weights are the same bits."""
     stepper, losses = taken(workload, trial, trial.plan.steps_in(epochs))
     rate, seed = trial.learning_rate, trial.seed

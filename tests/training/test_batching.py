@@ -52,9 +52,7 @@ def streamed(train: Any = None, **fields: Any) -> Workload:
     return workload_of({"train": train, "validation": points(20, seed=1)}, **fields)
 
 
-def steps_of(
-    workload: Workload, *, epoch: int = 1, first_step: int = 0, **trial: Any
-) -> list[Sequence[Any]]:
+def steps_of(workload: Workload, *, epoch=1, first_step=0, **trial: Any) -> list[Sequence[Any]]:
     """The micro-batches of each step of an epoch."""
     trial = {"batch_size": 12} | trial
     return list(training_batches(workload, small_trial(workload, **trial), CPU)(epoch, first_step))

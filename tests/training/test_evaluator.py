@@ -40,11 +40,7 @@ def model_of(workload: Workload) -> nn.Module:
     return workload.model()
 
 
-def scores_of(
-    workload: Workload,
-    model: nn.Module | None = None,
-    split: Split = "validation",
-) -> dict[str, float | None]:
+def scores_of(workload: Workload, model=None, split="validation") -> dict[str, float | None]:
     splits = Evaluator(workload, torch.device("cpu"), batch_size=AT_ONCE)
     scores = splits.scores(model_of(workload) if model is None else model, (split,))
     return {score.metric: score.value for score in scores}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.records.run import RunLength
-from batchlab.workload.definition import Metric, Precision, Workload
+from batchlab.workload.definition import Metric
 from batchlab.workload.loading import load_workload
 from batchlab.workload.precision import with_precision
 
@@ -27,9 +26,7 @@ def too_large_at_first(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     return 3000 * cross_entropy(model, batch)
 
 
-def trained_by_hand(
-    workload: Workload, precision: Precision, batches: Any
-) -> tuple[nn.Module, int]:
+def trained_by_hand(workload, precision, batches) -> tuple[nn.Module, int]:
     """Return the model after PyTorch's own recipe for mixed precision, and the steps skipped."""
     torch.manual_seed(0)
     model = workload.model()

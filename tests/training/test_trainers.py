@@ -76,9 +76,7 @@ class Kind:
         assert (stepper.fast is not None) == (stepper.name == NATIVE)
         return stepper
 
-    def taken(
-        self, workload: Workload, trial: Trial, n_steps: int, cuts: Sequence[int] = ()
-    ) -> tuple[Stepper, list[float]]:
+    def taken(self, workload, trial, n_steps, cuts=()) -> tuple[Stepper, list[float]]:
         """A stepper after `n_steps` steps, taken in calls that begin anew at each cut."""
         stepper = self.stepper(workload, trial)
         losses: list[float] = []

@@ -215,9 +215,7 @@ def losses(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     )
 
 
-def workload_of(
-    model: Callable[[], nn.Module], train: tuple[Tensor, ...], loss: Any = cross_entropy
-) -> Workload:
+def workload_of(model, train, loss=cross_entropy) -> Workload:
     return Workload(
         name="operations",
         model=model,
