@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,13 @@ from tests.reference.made_up import made_up_trial
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, TensorDataset
 
 from batchlab.records.trial import Trial
 from batchlab.workload.definition import Workload
 
 FEATURES, CLASSES = 6, 3
+momentum_sgd = partial(torch.optim.SGD, momentum=0.9)
 
 
 def points(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor]:
@@ -25,10 +27,6 @@ def points(n: int, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> tupl
     x = torch.randn(n, FEATURES, generator=generator, dtype=dtype)
     x[torch.arange(n), labels] += 2.0
     return x, labels
-
-
-def momentum_sgd(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, lr=learning_rate, momentum=0.9)
 
 
 def small_mlp(*, dropout: float = 0.0, dtype: torch.dtype = torch.float32) -> nn.Module:
@@ -165,14 +163,15 @@ def cosine(fraction: float) -> float:
     return 0.5 * (1 + np.cos(np.pi * fraction))
 
 
-def adam(parameters: Sequence[Any], learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=learning_rate)
-
-
 def everything_workload(*, n: int = 40) -> Workload:
     """All that a resumed run could lose: five random streams, buffers, moments, a rate's shape."""
     return small_workload(
-        n=n, name="everything", model=Everything, optimizer=adam, schedule=cosine, augment=jitter
+        n=n,
+        name="everything",
+        model=Everything,
+        optimizer=torch.optim.Adam,
+        schedule=cosine,
+        augment=jitter,
     )
 
 
@@ -190,11 +189,6 @@ class CroppedPoints(Dataset[tuple[Tensor, Tensor]]):
         return self.x[index] + shift, self.labels[index]
 
 
-class PlainPoints(CroppedPoints):
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.x[index], self.labels[index]
-
-
 def plus_one(examples: list[tuple[Tensor, Tensor]]) -> dict[str, Tensor]:
     """A `collate` of the user's own: another container, other numbers, and a random draw."""
     return {
@@ -209,7 +203,7 @@ def cropped_workload(*, n: int = 40, workers: int = 0) -> Workload:
         name="cropped",
         model=small_mlp,
         train=CroppedPoints(n),
-        validation=PlainPoints(20),
+        validation=TensorDataset(*points(20)),
         loss=lambda model, batch: functional.cross_entropy(model(batch["x"]), batch["y"]),
         optimizer=momentum_sgd,
         learning_rate=0.01,

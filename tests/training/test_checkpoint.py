@@ -14,7 +14,6 @@ from tests.reference.data_kinds import Streamed, workload_of
 from tests.reference.engine_run import assert_a_stop_leaves_no_trace
 from tests.reference.small_workloads import (
     Everything,
-    adam,
     cross_entropy,
     everything_workload,
     plateau,
@@ -215,7 +214,7 @@ def stream() -> Workload:
 
 # Dropout, BatchNorm, Adam, tied weights, a buffer in no state dict, a rate's shape, noise.
 EVERYTHING = {"batch_size": 6, "learning_rate": 0.02, "seed": 4, "horizon_steps": 28}
-SCHEDULED = partial(small_workload, optimizer=adam)
+SCHEDULED = partial(small_workload, optimizer=torch.optim.Adam)
 OF_20, IN_PIECES = {"horizon_steps": 20}, {"micro_batch_size": 4}
 SCALED = partial(small_workload, optimizer=scaled_sgd, step=scaled_step)
 HALF = partial(small_workload, precision="fp16", loss=lambda m, b: 3000 * cross_entropy(m, b))

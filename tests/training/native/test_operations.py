@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.small_workloads import accuracy, adam, cross_entropy, momentum_sgd, small_trial
+from tests.reference.small_workloads import accuracy, cross_entropy, momentum_sgd, small_trial
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -281,7 +281,11 @@ def test_all_that_is_listed_has_pytorchs_values_and_gradients(workload):
 
 @pytest.mark.parametrize(
     ("optimizer", "sizes"),
-    [(torch.optim.SGD, (1, 2, 5, 6, 7, 31, 33, 80)), (momentum_sgd, (7,)), (adam, (7,))],
+    [
+        (torch.optim.SGD, (1, 2, 5, 6, 7, 31, 33, 80)),
+        (momentum_sgd, (7,)),
+        (torch.optim.Adam, (7,)),
+    ],
 )
 def test_products_of_every_size_are_right(optimizer, sizes):
     """Which loop computes a matrix product, and an update, follows from its size."""

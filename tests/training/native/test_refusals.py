@@ -13,7 +13,6 @@ from tests.reference.small_workloads import (
     CLASSES,
     FEATURES,
     accuracy,
-    adam,
     cropped_workload,
     everything_workload,
     momentum_sgd,
@@ -125,11 +124,11 @@ def test_a_build_of_another_model_or_optimizer_is_not_taken():
     [
         (torch.optim.SGD, "clip * g[i]", "1.02f * clip * g[i]"),
         (momentum_sgd, "old * s[i]", "0.98f * old * s[i]"),
-        (adam, "pow(h[2], t)", "pow(h[2], t + 1)"),
+        (torch.optim.Adam, "pow(h[2], t)", "pow(h[2], t + 1)"),
     ],
 )
 def test_an_update_that_is_wrong_does_not_pass_the_check(make, right, wrong, monkeypatch):
-    kind = torch.optim.Adam if make is adam else torch.optim.SGD
+    kind = torch.optim.Adam if make is torch.optim.Adam else torch.optim.SGD
     rule = RULES[kind]
 
     def mistaken(*shape: bool) -> str:
