@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.reference.engine_run import peek, run_engine, taken
+from tests.reference.engine_run import peek, run_engine
 from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import plateau, small_mlp, small_trial, small_workload
 from torch import nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from batchlab.errors import UsageError, WorkloadError
 from batchlab.records.run import RunLength
@@ -147,14 +146,6 @@ def test_buffers_are_averaged_and_counts_are_the_models():
     assert int(averaged.count) == 29
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_an_average_of_16_bits_is_refused(dtype):
-    workload = small_workload(model=lambda: nn.Linear(2, 2, dtype=dtype), ema=0.9)
-
-    with pytest.raises(WorkloadError, match="'weight' has 16 bits"):
-        taken(workload, small_trial(workload, batch_size=8), 1)
-
-
 # ---- schedulers
 
 
@@ -173,14 +164,3 @@ def test_a_plateau_goes_by_the_metric_that_counts_at_epoch_ends(tmp_path):
     assert peek(kept).step == 20
     rate = stepper.optimizer.param_groups[0]["lr"]
     assert rate == twin.optimizer.param_groups[0]["lr"] < 0.05
-
-
-@pytest.mark.parametrize(("scheduler", "message"), [
-    (ReduceLROnPlateau, "better higher; give it mode='max'"),
-    (lambda optimizer: 0.5, "`scheduler` returned a float; expected a scheduler"),
-])  # fmt: skip
-def test_a_scheduler_that_cannot_be_followed_is_refused(scheduler, message):
-    workload = small_workload(scheduler=scheduler)
-
-    with pytest.raises(WorkloadError, match=message):
-        taken(workload, small_trial(workload, batch_size=8, horizon_steps=20), 1)

@@ -11,7 +11,6 @@ from tests.reference.small_workloads import cross_entropy, small_trial, small_wo
 from tests.reference.textbook_loop import steps_of
 from torch import Tensor, nn
 
-from batchlab.errors import WorkloadError
 from batchlab.records.run import RunLength
 from batchlab.workload.definition import Metric
 from batchlab.workload.loading import load_workload
@@ -95,21 +94,3 @@ def test_the_precision_is_a_setting_of_any_workload_and_part_of_its_identity():
     assert [it.workload.precision for it in loaded] == ["fp32", "bf16", "fp16"]
     assert len({it.workload_id for it in loaded}) == 3
     assert dict(loaded[1].settings) == {"precision": "bf16"}
-    with pytest.raises(WorkloadError, match="precision is 'int8'; expected one of fp32, bf16 and"):
-        load_workload(workload, {"precision": "int8"})
-
-
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"step": lambda model, optimizer, batch: None}, "with a `step`: the step computes the"),
-        ({"optimizer": torch.optim.LBFGS}, "LBFGS asks for the loss several times a step"),
-    ],
-)
-def test_what_cannot_be_scaled_is_refused_in_one_line(fields, message):
-    def run() -> None:
-        workload = with_precision(small_workload(precision="fp16", **fields))
-        run_engine(workload, small_trial(workload), RunLength(steps=1))
-
-    with pytest.raises(WorkloadError, match=message):
-        run()

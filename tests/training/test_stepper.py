@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,14 +11,17 @@ from tests.reference.engine_run import run_engine, taken
 from tests.reference.small_workloads import (
     accuracy,
     cross_entropy,
+    plateau,
     small_trial,
     small_workload,
     token_workload,
 )
 from tests.reference.textbook_loop import beside_the_textbook
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from batchlab.errors import BatchSizeError, WorkloadError
+from batchlab.errors import BatchlabError, WorkloadError
+from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status
 
@@ -51,10 +55,6 @@ def test_tokens_and_not_sequences_weigh(micro_batch_size):
     torch.testing.assert_close(gradients, expected, rtol=1e-14, atol=1e-14)
     assert losses == pytest.approx([whole.item()], rel=1e-13)
 
-    workload.train[1].fill_(-1)  # nothing but padding
-    with pytest.raises(WorkloadError, match="of all 3 micro-batches of a step is 0"):
-        taken(workload, small_trial(workload, batch_size=12, micro_batch_size=4), 1)
-
 
 # ---- a step of one's own
 
@@ -68,13 +68,10 @@ def clipping_step(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
     return loss
 
 
-def test_it_takes_the_textbooks_steps_bit_for_bit_and_no_part_of_a_batch():
+def test_it_takes_the_textbooks_steps_bit_for_bit():
     workload = small_workload(step=clipping_step)
 
     beside_the_textbook(workload, small_trial(workload, batch_size=8), epochs=2, clip_norm=0.3)
-
-    with pytest.raises(BatchSizeError, match="takes whole batches; let it take a tuple"):
-        taken(workload, small_trial(workload, batch_size=8, micro_batch_size=4), 1)
 
 
 LOSS = torch.tensor(1.5)
@@ -135,6 +132,33 @@ def test_the_rates_of_all_its_optimizers_move(fields, first, last):
 
     assert rates[::2] == pytest.approx([0.1 * factor for factor in first])
     assert rates[1::2] == pytest.approx([0.3 * factor for factor in last])
+
+
+# ---- what it refuses
+
+
+OF_HALF = partial(nn.Linear, 2, 2, dtype=torch.float16)
+OF_BFLOAT16 = partial(nn.Linear, 2, 2, dtype=torch.bfloat16)
+GROWING = {"stages": (Stage(from_samples=16, batch_size=16, rate_factor=0.5),)}
+IN_PIECES = {"micro_batch_size": 4}
+REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"scheduler": ReduceLROnPlateau}, {}, "better higher; give it mode='max'"),
+    ({"scheduler": lambda optimizer: 0.5}, {}, "`scheduler` returned a float; expected a sched"),
+    ({"scheduler": plateau}, GROWING, "its `scheduler` sets the rate"),
+    ({"model": OF_HALF, "ema": 0.9}, {}, "'weight' has 16 bits"),
+    ({"model": OF_BFLOAT16, "ema": 0.9}, {}, "'weight' has 16 bits"),
+    ({"optimizer": torch.optim.LBFGS, "precision": "fp16"}, {}, "LBFGS asks for the loss several"),
+    ({"step": clipping_step}, IN_PIECES, "takes whole batches; let it take a tuple"),
+    ({"weight": lambda batch: 0.0}, IN_PIECES, "of all 2 micro-batches of a step is 0"),
+]
+
+
+@pytest.mark.parametrize(("fields", "trial", "message"), REFUSED)
+def test_what_takes_no_step_is_refused(fields, trial, message):
+    workload = small_workload(**fields)
+
+    with pytest.raises(BatchlabError, match=message):
+        taken(workload, small_trial(workload, batch_size=8, horizon_steps=20, **trial), 1)
 
 
 # ---- without a loss

@@ -30,7 +30,6 @@ from tests.reference.textbook_loop import steps_of, train_by_the_textbook
 from torch import nn
 from torch.optim import lr_scheduler
 
-from batchlab.errors import WorkloadError
 from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
@@ -240,14 +239,6 @@ def test_every_trainer_takes_the_textbooks_steps(kind, case):
             expected += twin.average.parameters()
         torch.testing.assert_close(weights, expected, **apart)
         assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
-
-
-def test_a_scheduler_that_sets_the_rate_itself_takes_no_plan_beside_it(kind):
-    workload = workload_with("sgd", scheduler=one_cycle)
-    trial = small_trial(workload, batch_size=10, horizon_steps=20, stages=STAGES)
-
-    with pytest.raises(WorkloadError, match="its `scheduler` sets the rate"):
-        kind.stepper(workload, trial)
 
 
 def test_evaluations_say_what_the_textbook_sees(kind):
