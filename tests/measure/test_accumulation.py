@@ -121,7 +121,6 @@ def test_a_loss_that_is_not_finite_is_refused_in_a_line():
 
 N, CLASSES = 400, 4
 
-
 X, CLASS = numbers(N, 6), whole_numbers(CLASSES, N)
 IS_RARE = torch.rand(N, generator=torch.Generator().manual_seed(3)) < 0.05
 

@@ -169,7 +169,6 @@ def test_every_workload_and_example_is_the_same_in_two_loads_and_two_processes()
 
 DATA = (torch.zeros(20, 2), torch.zeros(20).long())
 
-
 OTHER_FIELDS: list[dict[str, Any]] = [
     *({"learning_rate": 0.5}, {"batch_size": 32}, {"name": "other"}, {"validation": "split"}),
     *({"clip_norm": 1.0}, {"ema": 0.99}, {"patience_epochs": 3}, {"train": DATA}, {"test": DATA}),

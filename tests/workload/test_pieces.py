@@ -17,18 +17,13 @@ ONE_BY_ONE = {"lr": 0.05, "foreach": False, "fused": False}
 DECAY = {"weight_decay": 0.1}
 PLAIN: list[tuple[dict[str, Any], Any, dict[str, Any]]] = [
     ({"name": "sgd", "momentum": 0.0}, torch.optim.SGD, {}),
-    (
-        {"name": "sgd", "momentum": 0.9, **DECAY},
-        *(torch.optim.SGD, {"momentum": 0.9, **DECAY}),
-    ),
+    ({"name": "sgd", "momentum": 0.9, **DECAY}, torch.optim.SGD, {"momentum": 0.9, **DECAY}),
     (
         {"name": "adam", "momentum": 0.8, **DECAY},
-        *(torch.optim.Adam, {"betas": (0.8, 0.999), **DECAY}),
+        torch.optim.Adam,
+        {"betas": (0.8, 0.999), **DECAY},
     ),
-    (
-        {"name": "adamw", "momentum": 0.9, **DECAY},
-        *(torch.optim.AdamW, {"betas": (0.9, 0.999), **DECAY}),
-    ),
+    ({"name": "adamw", "momentum": 0.9, **DECAY}, torch.optim.AdamW, DECAY),
 ]
 NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DEVICES = ["cpu", pytest.param("cuda", marks=[pytest.mark.gpu, NEEDS_CUDA])]
