@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from batchlab.datasets.embedded import embedded_bytes, load_mnist, load_moby_dick
-from batchlab.errors import UsageError
 
 MD5_UNPACKED = {
     "train-images-idx3-ubyte.gz": "6bbc9ace898e44ae57da46a324031adb",
@@ -25,12 +24,6 @@ def test_the_embedded_files_stay_below_13_mb_and_mnist_is_the_original():
     assert sum(len(file.read_bytes()) for file in files) < 13e6
     for name, known in MD5_UNPACKED.items():
         assert hashlib.md5(embedded_bytes(name), usedforsecurity=False).hexdigest() == known
-
-
-@pytest.mark.parametrize("n", [-1, 60_000])
-def test_an_impossible_number_for_validation_is_refused(n):
-    with pytest.raises(UsageError, match=f"n_validation={n}; expected 0 to 59999"):
-        load_mnist(n_validation=n)
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from tests.reference.user_file import write_user_file
 from torch import nn
 from torch.utils import data
 
+from batchlab.datasets.embedded import load_mnist
 from batchlab.errors import BatchlabError, UsageError, WorkloadError
 from batchlab.records.trial import Target
 from batchlab.workload.builtin import least_squares, mnist_cnn
