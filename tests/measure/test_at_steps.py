@@ -257,9 +257,12 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 
     # One that cannot be measured ends as it does unseen.
     wild = replace(trial, learning_rate=1e30)
-    ends = [run_engine(workload, wild, RunLength(epochs=2), measures=m).outcome for _, m in runs]
-    assert not ends[0].status.ended_well
-    assert (ends[0].status, ends[0].reason) == (ends[1].status, ends[1].reason)
+    unseen, seen = (run_engine(workload, wild, RunLength(epochs=2), measures=m) for _, m in runs)
+    assert not unseen.outcome.status.ended_well
+    assert unseen.outcome == seen.outcome
+    values = {value for at in seen.evaluations for _, value in at.measured}
+    assert None in values
+    assert all(map(math.isfinite, values - {None}))
 
 
 # The variance of a gradient

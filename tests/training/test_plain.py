@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
@@ -15,7 +14,6 @@ import torch
 from tests.reference.engine_run import (
     STEP_BY_STEP,
     EngineRun,
-    StopAfter,
     assert_same_end,
     peek,
     run_engine,
@@ -31,7 +29,7 @@ from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Evaluation, Score, Status, Target, crossing_of
 from batchlab.training import checkpoint
-from batchlab.training.plain import Task, divergence, stopped_early, train, training_loss
+from batchlab.training.plain import divergence, stopped_early, training_loss
 from batchlab.words.reasons import reason_text
 from batchlab.workload.definition import Metric
 
@@ -114,25 +112,6 @@ def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stan
     assert (run.outcome.status, max(by_step)) == (status, 90)
     assert by_step[88] == stopped.evaluations[-1]
     assert by_step[90].scores == at_once.evaluations[-1].scores
-
-
-def test_what_is_measured_is_finite_and_of_the_initial_weights_what_is_known():
-    evaluations: list[Evaluation] = []
-    workload = small_workload()
-    trial, length = small_trial(workload, batch_size=4), RunLength(epochs=1)
-    where = {"device": "cpu", "threads": 1, "checkpoint": None, "resume": False, "versions": ()}
-
-    train(
-        workload,
-        Task(trial=trial, length=length, **where),
-        measures={"one": lambda model: 1.0, "lost": lambda model: math.inf},
-        emit=evaluations.extend,
-        stop=StopAfter(None),
-    )
-
-    first, *later = [evaluation.measured for evaluation in evaluations]
-    assert first == (("one", 1.0),)
-    assert set(later) == {(("one", 1.0), ("lost", None))}
 
 
 def test_an_augmentation_meets_each_training_micro_batch_once_and_no_others():
