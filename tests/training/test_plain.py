@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from tests.reference.textbook_loop import steps_of, train_by_the_textbook
 from torch import Tensor, nn
 
 from batchlab.errors import StoreError, TrialError
-from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import BatchPlan
 from batchlab.records.quantities import Better
 from batchlab.records.run import RunLength
@@ -49,28 +47,6 @@ def test_a_run_ends_in_the_textbooks_weights_bit_for_bit(batch_size, tmp_path):
     assert run.outcome.status is Status.OK
     for name, parameter in textbook.model.named_parameters():
         assert torch.equal(run.tensors[f"model.{name}"], parameter)
-
-
-@pytest.mark.parametrize("interval_samples", [0, 20])
-def test_evaluations_come_at_the_cadence_with_the_mean_loss_since_the_one_before(interval_samples):
-    workload = small_workload(dtype=torch.float64)
-    trial = small_trial(workload, batch_size=3, learning_rate=1e-30)
-
-    run = run_engine(workload, trial, RunLength(epochs=4, interval_samples=interval_samples))
-
-    evaluated = [(0, {"train", "validation", "test"})]
-    for pause in pauses(trial.plan, last_step=56, interval_samples=interval_samples):
-        splits = {"train", "validation", "test"} if pause.all_splits else {"validation"}
-        evaluated.append((pause.step, splits))
-    assert [(e.step, {score.split for score in e.scores}) for e in run.evaluations] == evaluated
-    order = list(chain(*steps_of(trial, epochs=4)))
-    torch.manual_seed(0)
-    model = workload.model()
-    x, labels = workload.train
-    for before, after in pairwise(run.evaluations):
-        seen = order[before.samples : after.samples]
-        expected = cross_entropy(model, (x[seen], labels[seen])).item()
-        assert after.batch_loss == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("length", "status"), [

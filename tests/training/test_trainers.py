@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 from tests.reference.engine_run import EngineRun, assert_a_stop_leaves_no_trace, run_engine
@@ -30,6 +31,7 @@ from tests.reference.textbook_loop import steps_of, train_by_the_textbook
 from torch import nn
 from torch.optim import lr_scheduler
 
+from batchlab.plans.cadence import pauses
 from batchlab.records.batch_plan import Stage
 from batchlab.records.run import RunLength
 from batchlab.records.trial import Status, Trial
@@ -241,19 +243,27 @@ def test_every_trainer_takes_the_textbooks_steps(kind, case):
         assert stepper.optimizer.param_groups[0]["lr"] == twin.rates[-1]
 
 
-def test_evaluations_say_what_the_textbook_sees(kind):
-    """Of the averaged weights, where there are any; 150 examples are 64, 64 and 22 at a time."""
+@pytest.mark.parametrize("interval_samples", [0, 20])
+def test_evaluations_say_what_the_textbook_sees(kind, interval_samples):
+    """At the cadence, with the mean loss since the one before, of the averaged weights.
+
+    150 examples are 64, 64 and 22 at a time.
+    """
     more = points(150, seed=1)
     workload = workload_with("momentum", ema=0.9, batch_size=16, validation=more)
-    trial = small_trial(workload, batch_size=16)
-    steps = steps_of(trial, epochs=2)
+    trial = small_trial(workload, batch_size=7)
+    steps = steps_of(trial, epochs=3)
 
-    run = kind.run(workload, trial, RunLength(epochs=2))
+    run = kind.run(workload, trial, RunLength(epochs=3, interval_samples=interval_samples))
 
-    assert [evaluation.step for evaluation in run.evaluations] == list(range(9))
+    planned = pauses(trial.plan, last_step=len(steps), interval_samples=interval_samples)
+    evaluated = [(0, True), *((pause.step, pause.all_splits) for pause in planned)]
+    assert [(at.step, at.has_all_splits) for at in run.evaluations] == evaluated
+    before = 0
     for evaluation in run.evaluations:
-        twin = train_by_the_textbook(workload, steps[: evaluation.step], decay=0.9)
-        assert evaluation.samples == sum(map(len, steps[: evaluation.step]))
+        taken = steps[: evaluation.step]
+        twin = train_by_the_textbook(workload, taken, decay=0.9 ** (7 / 16))
+        assert evaluation.samples == sum(map(len, taken))
         assert twin.average is not None
         model = twin.average.eval()
         for split in ("validation", *(("train", "test") if evaluation.has_all_splits else ())):
@@ -263,7 +273,11 @@ def test_evaluations_say_what_the_textbook_sees(kind):
             assert evaluation.score(split, "loss") == pytest.approx(loss.item(), rel=2e-5)
             assert evaluation.score(split, "accuracy") == pytest.approx(right.item())
         if evaluation.step > 0:
-            assert evaluation.batch_loss == pytest.approx(twin.losses[-1], rel=2e-5)
+            sizes = list(map(len, taken[before:]))
+            expected = np.average(twin.losses[before:], weights=sizes)
+            rounding = 1e-12 if kind.name == PLAIN else 2e-5
+            assert evaluation.batch_loss == pytest.approx(expected, rel=rounding)
+        before = evaluation.step
 
 
 def noisy(name: str, **fields: Any) -> Workload:
