@@ -76,7 +76,7 @@ def test_tensors_stay_where_the_caller_has_them_and_are_packed_once():
 
 @pytest.mark.slow
 def test_a_child_reads_large_tensors_without_a_copy_of_its_own():
-    n_rows = 200 * MEGABYTE // 12
+    n_rows = 100 * MEGABYTE // 12
 
     (_, without), (total, with_them) = (
         in_child(packed_functions.own_bytes, PackedWorkload(closures(torch.ones(n, 3))))
