@@ -228,9 +228,6 @@ def test_what_cannot_be_measured_has_no_value():
     assert {measured(name, broken.model(), broken) for name in on_request()} == {None}
 
 
-OF_SURFACE = ("sharpness", "top_eigenvalue")
-
-
 def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bit(tmp_path):
     workload = small_workload()
     trial = small_trial(workload, batch_size=4)
@@ -249,7 +246,8 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
     for name in on_request():
         is_measured = [dict(at.measured).get(name) is not None for at in seen.evaluations]
         at_both_ends = [True, *[False] * (n - 2), True]
-        assert is_measured == (at_both_ends if name in OF_SURFACE else at_ends)
+        of_surface = name in ("sharpness", "top_eigenvalue")
+        assert is_measured == (at_both_ends if of_surface else at_ends)
     assert not plain.evaluations[0].measured
     assert plain.tensors.keys() == seen.tensors.keys()
     assert all(torch.equal(plain.tensors[key], seen.tensors[key]) for key in plain.tensors)

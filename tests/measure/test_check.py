@@ -208,10 +208,7 @@ def of_ten_examples(model: nn.Module, batch: Any) -> Tensor:
     return cross_entropy(model, (batch[0].view(10, 4), batch[1]))
 
 
-Row = tuple[str, dict[str, Any]]
-
-
-def row(text: str, **fields: Any) -> Row:
+def row(text: str, **fields: Any) -> tuple[str, dict[str, Any]]:
     """What the message says, and the workload that it refuses."""
     return text, fields
 

@@ -54,10 +54,12 @@ def test_children_show_a_warning_once_whatever_its_numbers():
         (profiled_workloads.meet_its_own_limit, Status.OOM, "RuntimeError", "smaller"),
         (profiled_workloads.kill_itself, Status.KILLED, None, "SIGKILL"),
         (profiled_workloads.crash, Status.ERROR, None, "exit code 3"),
+        (profiled_workloads.hang, Status.TIMEOUT, None, "had not ended"),
     ],
 )
 def test_how_a_child_ended_comes_back_with_its_reason(action, status, error, said):
-    result = ended(packed_functions.does, action)
+    limit_s = 0.1 if status is Status.TIMEOUT else TIMEOUT_S
+    result = run_in_child(packed_functions.does, action, timeout_s=limit_s)
 
     assert (result.status, result.error) == (status, error)
     assert said in reason_text(result.reason)
@@ -71,15 +73,6 @@ def test_a_kill_while_the_kernels_count_of_memory_kills_rises_is_out_of_memory(m
     monkeypatch.setattr("batchlab.processes.children.kills_for_memory", lambda: next(counts))
 
     assert Child(packed_functions.does, profiled_workloads.kill_itself).wait().status is Status.OOM
-
-
-def test_a_hanging_child_ends_at_its_time_limit():
-    started_s = time.monotonic()
-
-    result = run_in_child(packed_functions.does, profiled_workloads.hang, timeout_s=0.1)
-
-    assert result.status is Status.TIMEOUT
-    assert time.monotonic() - started_s < TIMEOUT_S
 
 
 def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal():

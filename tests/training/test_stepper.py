@@ -109,13 +109,9 @@ def two_schedulers(optimizers: dict[str, Any], n_steps: int) -> list[Any]:
     return [exponential(optimizers["first"], 0.5), exponential(optimizers["last"], 0.1)]
 
 
-HALVING = {"schedule": lambda fraction: 1 - fraction}
-APART = {"scheduler": two_schedulers}
-
-
 @pytest.mark.parametrize(("fields", "first", "last"), [
-    (HALVING, (1.0, 0.75, 0.5, 0.25), (1.0, 0.75, 0.5, 0.25)),
-    (APART, (1.0, 0.5, 0.25, 0.125), (1.0, 0.1, 0.01, 0.001)),
+    ({"schedule": lambda done: 1 - done}, (1.0, 0.75, 0.5, 0.25), (1.0, 0.75, 0.5, 0.25)),
+    ({"scheduler": two_schedulers}, (1.0, 0.5, 0.25, 0.125), (1.0, 0.1, 0.01, 0.001)),
 ])  # fmt: skip
 def test_the_rates_of_all_its_optimizers_move(fields, first, last):
     rates: list[float] = []

@@ -79,10 +79,7 @@ def test_what_nobody_gave_is_the_usual():
     assert not replace(usual, batch_size=128).is_usual
 
 
-# ---- names, files and settings; most of what is refused stands in cli/wrong_inputs.txt
-
-
-# Files
+# ---- files; most of what is refused stands in cli/wrong_inputs.txt
 
 
 @pytest.mark.parametrize(
@@ -121,7 +118,7 @@ def test_files_of_one_name_or_one_that_is_no_identifier_are_workloads_of_their_o
     assert [one.model().out_features for one in known] == [3, 4, 5]
 
 
-# Settings
+# ---- settings
 
 
 FIRST = {"width": ("16", 16), "rate": ("1", 1.0), "nesterov": ("true", True)}
