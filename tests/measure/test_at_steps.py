@@ -106,9 +106,7 @@ def network(between: nn.Module) -> tuple[nn.Module, Workload]:
 
 
 @pytest.mark.parametrize("pass_examples", [N, 31])
-def test_of_a_network_it_is_that_of_the_dense_hessian_whatever_the_passes(
-    pass_examples, monkeypatch
-):
+def test_of_a_network_it_is_that_of_the_dense_hessian(pass_examples, monkeypatch):
     monkeypatch.setattr("batchlab.measure.at_steps._PASS_EXAMPLES", pass_examples)
     model, workload = network(nn.Tanh())
     parameters = dict(model.named_parameters())

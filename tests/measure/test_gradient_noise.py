@@ -67,9 +67,7 @@ def test_estimates_are_unbiased_and_cover_where_the_truth_has_a_closed_form(
 
 @pytest.mark.usefixtures("all_examples")
 @pytest.mark.parametrize("most_blocks", [64, 8])
-def test_all_examples_give_the_gradient_itself_however_they_are_put_together(
-    most_blocks, monkeypatch, least_squares
-):
+def test_all_examples_give_the_gradient_itself(most_blocks, monkeypatch, least_squares):
     workload, model, trace, grad_sq = least_squares
     monkeypatch.setattr("batchlab.measure.gradient_noise._MOST_BLOCKS", most_blocks)
 

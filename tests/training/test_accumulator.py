@@ -169,9 +169,7 @@ def test_out_of_memory_halves_and_begins_the_batch_anew(in_backward, monkeypatch
 
 @pytest.mark.parametrize("micro_batch_size", [5, 1000])
 @pytest.mark.parametrize("factor", [1.0, float("inf")])
-def test_a_scaler_scales_every_piece_and_leaves_out_a_step_that_overflowed(
-    factor, micro_batch_size
-):
+def test_a_scaler_scales_pieces_and_skips_a_step_that_overflowed(factor, micro_batch_size):
     torch.manual_seed(0)
     made = mlp()._replace(loss=lambda m, b: cross_entropy(m, b) * factor)
     cross_entropy(made.model, made.batch).backward()

@@ -229,9 +229,7 @@ def test_a_sampler_of_batches_is_asked_for_the_size_that_an_epoch_begins_with():
 
 @pytest.mark.parametrize("make_sampler", [neighbours, None])
 @pytest.mark.parametrize("sampling", ["reshuffle", "replacement"])
-def test_each_epoch_and_seed_has_an_order_of_its_own_whatever_was_drawn_before(
-    make_sampler, sampling
-):
+def test_each_epoch_and_seed_has_an_order_of_its_own(make_sampler, sampling):
     workload = numbered(make_sampler=make_sampler)
     trial = small_trial(workload, batch_size=5, sampling=sampling)
 

@@ -72,9 +72,7 @@ def test_what_its_last_evaluation_left_out_is_made_up_for_without_a_step(length,
     (RunLength(steps=89), Status.OK),  # past its end
     (RunLength(steps=1000, until=MET), Status.TARGET_REACHED),  # met before
 ])  # fmt: skip
-def test_stopped_between_evaluations_past_what_is_asked_its_end_is_where_it_stands(
-    length, status, tmp_path
-):
+def test_stopped_past_what_is_asked_it_ends_where_it_stands(length, status, tmp_path):
     workload, path = small_workload(n=40), tmp_path / "c"
     trial = small_trial(workload, batch_size=1)
     longer = RunLength(steps=1000, all_splits="never")

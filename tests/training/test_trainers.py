@@ -361,9 +361,7 @@ def test_dropout_keeps_its_share_anew_at_each_step_and_for_each_seed(kind):
         (None, Status.DIVERGED, 40, 40, 6.0),
     ],
 )
-def test_a_loss_that_is_not_finite_or_grows_ends_the_trial_and_names_the_step(
-    kind, value, status, size, micro, rate
-):
+def test_a_loss_that_is_lost_or_grows_ends_the_trial(kind, value, status, size, micro, rate):
     """Three times x, at a rate that ends well unless it is too high."""
     good = torch.linspace(-1, 1, 40)[:, None]
     x = good.clone()

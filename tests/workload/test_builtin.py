@@ -84,9 +84,7 @@ CNN = [nn.Conv2d, nn.ReLU]
         (mnist_mlp, {"layers": 3, "width": 20}, LAYERS * 3, 784 * 20 + 20 + 2 * 420 + 210),
     ],
 )
-def test_settings_shape_a_network_of_relus_with_a_score_for_each_digit(
-    of, settings, kinds, n_parameters, digits
-):
+def test_settings_shape_a_network_with_ten_scores(of, settings, kinds, n_parameters, digits):
     first, *rest = of.workload(**settings).model()
     rest = rest[1:] if of is mnist_cnn else rest  # which makes images of the rows first
 

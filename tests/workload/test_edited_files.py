@@ -107,10 +107,8 @@ def test_an_edit_makes_another_workload_and_without_one_it_is_the_same(kind, tmp
     assert width_of(edited) == (7 if kind.startswith("settings") else 3)
 
 
-def test_an_edited_module_that_no_text_names_counts_and_what_another_load_imported_does_not(
-    tmp_path,
-):
-    """A network is imported by a name put together at run time."""
+def test_an_edited_module_that_no_text_names_counts(tmp_path):
+    """Its name is put together at run time; what another load imported does not count."""
     (tmp_path / "nets").mkdir()
     for name, text in (("__init__", ""), ("small", "WIDTH = 3\n"), ("large", "WIDTH = 8\n")):
         (tmp_path / "nets" / f"{name}.py").write_text(text)
@@ -132,9 +130,7 @@ def test_an_edited_module_that_no_text_names_counts_and_what_another_load_import
     assert load_workload(reference, {"arch": "large"}).workload_id == large
 
 
-def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
-    tmp_path, monkeypatch
-):
+def test_other_shapes_of_a_model_are_another_workload(tmp_path, monkeypatch):
     reference = write_user_file(tmp_path, before="import os", fields=MODEL.format("WIDTH()"))
     with (tmp_path / "mine.py").open("a") as file:
         file.write("\n\nWIDTH = lambda: int(os.environ['WIDTH_OF_MINE'])\n")
@@ -154,9 +150,7 @@ def test_other_shapes_of_a_model_are_another_workload_wherever_they_come_from(
         (False, "rb", ("rows.csv", ".cache/c.json", "lib/site-packages/c.json", "../beside.json")),
     ],
 )
-def test_configurations_and_weights_that_are_read_under_the_folder_count(
-    counts, mode, names, tmp_path
-):
+def test_settings_and_weights_under_the_folder_count(counts, mode, names, tmp_path):
     for name in names:
         path = tmp_path / "here" / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -172,9 +166,7 @@ def test_configurations_and_weights_that_are_read_under_the_folder_count(
 
 
 @pytest.mark.parametrize("is_imported", [False, True])
-def test_a_file_loaded_after_an_edit_of_what_it_imports_runs_the_edited_code_and_back_again(
-    is_imported, tmp_path
-):
+def test_a_file_runs_what_it_imports_as_edited_and_back_again(is_imported, tmp_path):
     (tmp_path / "layers.py").write_text("from inner import WIDTH\n")
     (tmp_path / "inner.py").write_text("WIDTH = 3\n")
     reference = write_user_file(

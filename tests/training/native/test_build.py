@@ -47,9 +47,7 @@ def test_a_cache_that_may_not_be_written_or_holds_something_else_is_a_reason(tmp
         ("exec /bin/sleep 60", 0.1, "took more than"),
     ],
 )
-def test_a_compiler_that_is_not_there_fails_or_hangs_is_a_reason(
-    script, timeout_s, reason, tmp_path, monkeypatch
-):
+def test_a_compiler_that_cannot_build_is_a_reason(script, timeout_s, reason, tmp_path, monkeypatch):
     if script is not None:
         compiler = tmp_path / "cc"
         compiler.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")

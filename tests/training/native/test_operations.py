@@ -300,9 +300,7 @@ def test_products_of_every_size_are_right(optimizer, sizes):
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="names processors of that family")
 @pytest.mark.parametrize("processor", ["native", "x86-64-v3", "x86-64"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_optimised_functions_of_every_processor_are_those_of_the_textbook(
-    kind, processor, monkeypatch
-):
+def test_functions_of_every_processor_are_the_textbooks(kind, processor, monkeypatch):
     other = {"-march=native": f"-march={processor}", "-O0": "-O2"}
     monkeypatch.setattr(build, "FLAGS", tuple(other.get(flag, flag) for flag in build.FLAGS))
 
