@@ -153,9 +153,8 @@ def measured(name: str, model: nn.Module, workload=None, trial=None) -> float | 
         is_end=True,
         is_last=True,
     )
-    return (
-        measured_at_steps([name])[name](moment) if name in on_request() else AT_STEP[name](moment)
-    )
+    functions = measured_at_steps([name]) if name in on_request() else AT_STEP
+    return functions[name](moment)
 
 
 def least_squares(n: int) -> tuple[Workload, nn.Module]:

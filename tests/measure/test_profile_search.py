@@ -131,7 +131,6 @@ SLOW = {"seconds": lambda size: 1e-3 * size}  # a step of all examples takes 10 
 FEW_SIZES = {"sizes": (8, 16, 32, 64, 128, 256), "first": 32}
 SIZES = (8, 16, 32, 64, 128)
 COMMAND = {"sizes": SIZES, "is_command": True, "first": 32, "may_accumulate": False}
-ROOM_FOR_1000 = {"room_bytes": peak_bytes(1000)}
 # The machine, the search, why it stopped, the largest size that was tried, those that do not run.
 ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, int, set[int]]] = {
     "nothing fits": ({"room_bytes": FIXED_BYTES // 2}, {}, "memory", 1, {1}),
@@ -150,11 +149,7 @@ ENDS: dict[str, tuple[dict[str, Any], dict[str, Any], str | None, int, set[int]]
     "time for few": ({"budget_s": 1.5}, FEW_SIZES, "time", 128, set()),
     # What is accumulated does not undo the limit that was found.
     "time while accumulating": (
-        {**SLOW, **ROOM_FOR_1000, "budget_s": 50.0},
-        {},
-        "memory",
-        2048,
-        {1024},
+        {**SLOW, "room_bytes": peak_bytes(1000), "budget_s": 50.0}, {}, "memory", 2048, {1024}
     ),
     "command without time": ({"budget_s": 0.0}, COMMAND, "time", 0, set()),
     "command without room": ({"room_bytes": peak_bytes(16)}, COMMAND, "memory", 32, {32}),
