@@ -1,7 +1,5 @@
 """How the source and its history are written: no private dialect, and short subjects of commits."""
 
-from __future__ import annotations
-
 import ast
 import io
 import re
@@ -41,7 +39,7 @@ def texts(path: Path) -> Iterator[str]:
             yield token.string.lstrip("# ")
 
 
-def test_docstrings_and_comments_are_plain_english() -> None:
+def test_docstrings_and_comments_are_plain_english():
     written = [(path, text) for path in SOURCES for text in texts(path) if text]
 
     odd = [
@@ -53,7 +51,7 @@ def test_docstrings_and_comments_are_plain_english() -> None:
     assert len(odd) <= MOST_PER_1000 * len(written) / 1000, "\n".join(odd)
 
 
-def test_subjects_of_commits_are_short() -> None:
+def test_subjects_of_commits_are_short():
     command = ["git", "log", "--no-merges", f"-{SUBJECTS_READ}", "--format=%s"]
     log = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if log.returncode != 0:

@@ -1,7 +1,5 @@
 """For who asks something of the whole program: a store that is not there yet, and no waiting."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

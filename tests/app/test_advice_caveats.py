@@ -1,7 +1,5 @@
 """What an advice says besides its figures: of its subject, its trainings and this machine."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -42,7 +40,7 @@ def caveats(
     return {each.code: each for each in caveats_of(advice, subject, here, options=())}
 
 
-def test_the_answer_says_that_its_times_are_of_this_machine() -> None:
+def test_the_answer_says_that_its_times_are_of_this_machine():
     said, *_ = caveats(cluster=Cluster()).values()
 
     assert reason_text(said) == (
@@ -51,7 +49,7 @@ def test_the_answer_says_that_its_times_are_of_this_machine() -> None:
 
 
 @pytest.mark.parametrize("cluster", [Cluster(), None])
-def test_the_answer_says_that_its_times_are_of_the_profile(cluster: Cluster | None) -> None:
+def test_the_answer_says_that_its_times_are_of_the_profile(cluster):
     there = replace(made_up_profile(), device_name="a GPU")
 
     first, second, *_ = caveats(cluster=cluster, profile=there).values()
@@ -72,9 +70,7 @@ def test_the_answer_says_that_its_times_are_of_the_profile(cluster: Cluster | No
         ({"weight": len}, None),
     ],
 )
-def test_what_few_validation_examples_cannot_tell_is_said(
-    fields: dict[str, Any], which: str | None
-) -> None:
+def test_what_few_validation_examples_cannot_tell_is_said(fields, which):
     advice = made_up_advice()
     scored = replace(advice, tried=tuple(replace(run, best_value=0.9) for run in advice.tried))
 
@@ -85,7 +81,7 @@ def test_what_few_validation_examples_cannot_tell_is_said(
 
 
 @pytest.mark.parametrize(("epochs", "whole"), [(12, 12), (5, None)])
-def test_a_target_that_is_met_early_stays_and_that_is_said(epochs: int, whole: int | None) -> None:
+def test_a_target_that_is_met_early_stays_and_that_is_said(epochs, whole):
     # Every batch size takes half of the 100 examples.
     advice = made_up_advice(steps=lambda size: 50 / size)
 
@@ -110,7 +106,7 @@ def test_a_target_that_is_met_early_stays_and_that_is_said(epochs: int, whole: i
         ({"evaluation_bytes": 10**12}, {"rate_was_constant", "evaluation_needs_more"}),
     ],
 )
-def test_what_is_known_of_the_subject_is_said(case: dict[str, Any], codes: set[str]) -> None:
+def test_what_is_known_of_the_subject_is_said(case, codes):
     said = caveats(**case)
 
     assert said.keys() - {"as_written", "few_validation_examples"} == codes
@@ -123,7 +119,7 @@ def decayed() -> Advice:
     return replace(advice, recommendation=named)
 
 
-def test_a_weight_decay_that_acts_otherwise_is_named() -> None:
+def test_a_weight_decay_that_acts_otherwise_is_named():
     for optimizer, is_said in (
         (partial(torch.optim.SGD, weight_decay=0.01), True),
         (torch.optim.SGD, False),

@@ -1,10 +1,7 @@
 """What an advice may choose from: by what the model can be trained with, and by the profile."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import pytest
 import torch
@@ -39,7 +36,7 @@ from batchlab.words.reasons import reason_text
 TRIAL = made_up_trial(batch_size=64, n_train=64 * 90)
 
 
-def test_a_last_batch_that_does_not_run_is_refused() -> None:
+def test_a_last_batch_that_does_not_run_is_refused():
     subject = about("sweep", tiny(), batch_sizes=(20, 32), epochs=2)
     assert len(checked_trials(subject)) == 2
     subject.summary = replace(subject.summary, last_batch_runs=False)
@@ -60,7 +57,7 @@ def test_a_last_batch_that_does_not_run_is_refused() -> None:
         ({"batch_sizes": (30,), "micro_batch_size": 9}, "a batch of 10 in micro-batches of 9"),
     ],
 )
-def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str) -> None:
+def test_batch_norm_never_meets_a_batch_of_one_by_accident(given, told):
     subject = about("sweep", tiny(), **given)
     subject.summary = replace(subject.summary, has_batch_norm=True)
 
@@ -73,7 +70,7 @@ def test_batch_norm_never_meets_a_batch_of_one_by_accident(given: Any, told: str
     assert "BatchNorm" in reason_text(options[0].note)
 
 
-def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples() -> None:
+def test_a_batch_in_pieces_trains_on_another_loss_where_its_loss_couples():
     subject = about("advise", tiny(), batch_sizes=(50, 100))
     subject.summary = replace(subject.summary, loss_couples=True)
     points = [made_up_point(20), too_large(50), made_up_point(50, micro_batch_size=25)]
@@ -102,7 +99,7 @@ def in_pieces(batch_size: int, micro_batch_size: int) -> ProfilePoint:
     return made_up_point(batch_size, micro_batch_size=micro_batch_size)
 
 
-def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_between() -> None:
+def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_between():
     measured, between = options_of(made_up_profile(), 64, 90)
     profile = replace(made_up_profile(), evaluation_bytes=10**12)
     (evaluated,) = options_of(profile, 64)
@@ -116,7 +113,7 @@ def test_a_measured_batch_size_has_its_own_time_and_memory_and_others_lie_betwee
     assert between.peak_bytes == pytest.approx(peak_bytes(90), rel=0.01)
 
 
-def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
+def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had():
     def untimed(size: int) -> ProfilePoint:
         why = Reason.of("over_too_soon", seconds=0.2)
         return replace(made_up_point(size), timing=None, reason=why, at_most_step_s=0.01)
@@ -148,9 +145,7 @@ def test_a_batch_size_that_ran_too_shortly_to_be_timed_can_be_had() -> None:
         ([too_large(256), in_pieces(256, 64)], "memory", "does_not_fit"),
     ],
 )
-def test_a_batch_fits_in_pieces_or_says_why_it_cannot_be_had(
-    points: list[ProfilePoint], stopped: Any, why: str | None
-) -> None:
+def test_a_batch_fits_in_pieces_or_says_why_it_cannot_be_had(points, stopped, why):
     profile = replace(made_up_profile(made_up_point(64), *points), stopped=stopped)
 
     small, large = options_of(profile, 64, 128)
@@ -172,8 +167,8 @@ def test_a_batch_fits_in_pieces_or_says_why_it_cannot_be_had(
     ],
 )
 def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
-    n_train: int, drop_last: bool, smallest: int, last: int | None
-) -> None:
+    n_train, drop_last, smallest, last
+):
     whole = made_up_profile()
     profile = replace(whole, points=tuple(p for p in whole.points if p.batch_size >= smallest))
     mean, n_whole = profile.step_s(128), n_train // 128
@@ -198,9 +193,7 @@ def test_a_smaller_last_batch_of_an_epoch_makes_its_mean_step_shorter(
         (partial(torch.optim.Adam, betas=(0.8, 0.999)), 100, {}),
     ],
 )
-def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(
-    optimizer: Any, size: int, rules: dict[str, float]
-) -> None:
+def test_the_rules_are_multiples_of_the_reference_rate_as_far_as_they_go(optimizer, size, rules):
     subject = about("advise", tiny(), batch_sizes=(size,))
     adam = adam_settings(optimizer([nn.Parameter(torch.zeros(1))], lr=0.1))
     subject.summary = replace(subject.summary, adam=adam)

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -124,9 +122,7 @@ def asked_of(lab: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
+def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(lab, advisor):
     advice = advise(lab, target=("accuracy", 0.9), epochs=7)
 
     (question,) = advisor.questions
@@ -153,9 +149,7 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(
 
 
 @pytest.mark.slow
-def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
-    lab: Path, advisor: AskingAdvisor
-) -> None:
+def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(lab, advisor):
     advisor.longest_steps = 6
     optimizer = partial(torch.optim.AdamW, weight_decay=0.1)
 
@@ -172,9 +166,7 @@ def test_other_batch_sizes_train_with_the_settings_of_adam_that_are_named(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("profiling")
-def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_study(
-    lab: Path,
-) -> None:
+def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_study(lab):
     def warmed_up(optimizer: torch.optim.Optimizer, n_steps: int) -> list[LRScheduler]:
         if n_steps <= 12:
             raise ValueError(f"{n_steps} steps are no more than the warm-up's 12")
@@ -192,8 +184,8 @@ def test_a_horizon_shorter_than_a_warm_up_in_steps_is_a_failed_run_and_ends_no_s
 
 @pytest.mark.slow
 def test_a_finished_study_asked_again_answers_the_same_without_a_training(
-    lab: Path, advisor: AskingAdvisor, children: list[str], profiling: Profiling
-) -> None:
+    lab, advisor, children, profiling
+):
     before = advise(lab)
     children.clear()
 
@@ -209,7 +201,7 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
 
 
 @pytest.mark.slow
-def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdvisor) -> None:
+def test_another_question_is_another_study(lab, asks_nothing):
     others: list[dict[str, Any]] = [
         {"budget": 61.0},
         {"budget": None, "trainings": 300, "epochs": 7},
@@ -231,7 +223,7 @@ def test_another_question_is_another_study(lab: Path, asks_nothing: AskingAdviso
         assert asks_nothing.questions[-1].margin == other.get("margin")
 
 
-def test_a_stage_is_announced_once() -> None:
+def test_a_stage_is_announced_once():
     told, unused = Told(), cast("Any", None)
     subject = about("advise", tiny(), listener=told)
     session = AdviceSession(unused, subject, unused)
@@ -311,8 +303,8 @@ def interrupted(advisor: AskingAdvisor, after: int, session: Any, lab: Path, **n
 @pytest.mark.slow
 @pytest.mark.parametrize("after", by_day([1, 4, 7], [4]))
 def test_interrupted_and_asked_again_it_takes_the_same_decisions(
-    lab: Path, tmp_path: Path, advisor: AskingAdvisor, profiling: Profiling, after: int
-) -> None:
+    lab, tmp_path, advisor, profiling, after
+):
     uninterrupted = advise_by_step_clock(tmp_path / "other.db")
     asked = list(advisor.asked)
     interrupted(advisor, after, advise_by_step_clock, lab)
@@ -341,8 +333,8 @@ def test_interrupted_and_asked_again_it_takes_the_same_decisions(
 
 
 def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
-    lab: Path, profiling: Profiling, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    lab, profiling, monkeypatch
+):
     asked: list[tuple[int, ...]] = []
     told: list[Estimate] = []
 
@@ -373,7 +365,7 @@ def test_what_is_timed_in_turn_is_taken_as_it_was_after_an_interruption(
 
 
 @pytest.mark.usefixtures("profiling")
-def test_a_target_that_the_untrained_model_meets_is_refused(lab: Path) -> None:
+def test_a_target_that_the_untrained_model_meets_is_refused(lab):
     with pytest.raises(UsageError, match="met before the first step"):
         advise(lab, target=("loss", 100.0))
 
@@ -386,9 +378,7 @@ def contrastive(model: nn.Module, batch: Any) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("objective", ["time", "quality"])
-def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
-    lab: Path, profiling: Profiling, objective: str
-) -> None:
+def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(lab, profiling, objective):
     workload, told = tiny(loss=contrastive, metrics={}), Told()
 
     advice = advise(lab, workload=workload, objective=objective, target=None, listener=told)
@@ -410,8 +400,8 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(
 
 
 def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
-    lab: Path, advisor: AskingAdvisor, profiling: Profiling, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    lab, advisor, profiling, monkeypatch
+):
     asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
     interrupted(advisor, 1, advise, lab, **asked)
     advisor.longest_steps = 0
@@ -431,8 +421,8 @@ def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
 
 @pytest.mark.slow
 def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
-    lab: Path, asks_nothing: AskingAdvisor
-) -> None:
+    lab, asks_nothing
+):
     to_plateau = advise(lab, budget=None, trainings=300).budget_s / 300 / EPOCH_S
     to_target = advise(lab, budget=None, trainings=300, target=("accuracy", 0.6)).budget_s
     again = advise(lab, budget=None, trainings=600).budget_s / 600 / EPOCH_S
@@ -448,11 +438,8 @@ def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plat
 
 
 def test_a_profile_that_ended_or_failed_too_early_is_told(
-    lab: Path,
-    asks_nothing: AskingAdvisor,
-    profiling: Profiling,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    lab, asks_nothing, profiling, monkeypatch
+):
     profiling.most = 1
     with pytest.raises(
         BudgetError, match="profile of 1 of 3 batch sizes, and the workload's own, 20"
@@ -476,8 +463,8 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
 
 
 def test_an_answer_comes_with_the_profile_and_rules_of_all_batch_sizes(
-    lab: Path, asks_nothing: AskingAdvisor, profiling: Profiling
-) -> None:
+    lab, asks_nothing, profiling
+):
     advise(lab)
 
     question = asks_nothing.questions[-1]
@@ -493,8 +480,8 @@ def test_an_answer_comes_with_the_profile_and_rules_of_all_batch_sizes(
 @pytest.mark.slow
 @pytest.mark.parametrize("is_profiled", by_day([True, False], [True]))
 def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
-    lab: Path, profiling: Profiling, monkeypatch: pytest.MonkeyPatch, is_profiled: bool
-) -> None:
+    lab, profiling, monkeypatch, is_profiled
+):
     """Else the same command would answer from runs that never trained."""
     has_begun: list[bool] = []
 
@@ -536,8 +523,8 @@ def gpu() -> Profile:
 
 @pytest.mark.slow
 def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
-    lab: Path, asks_nothing: AskingAdvisor, gpu: Profile, tmp_path: Path
-) -> None:
+    lab, asks_nothing, gpu, tmp_path
+):
     file = tmp_path / "gpu.json"
     file.write_text(gpu.to_json())
 
@@ -558,9 +545,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     assert "ran alone on a GPU" in figures[3].notes[0]
 
 
-def test_a_profile_of_another_workload_is_refused(
-    lab: Path, gpu: Profile, profiling: Profiling
-) -> None:
+def test_a_profile_of_another_workload_is_refused(lab, gpu, profiling):
     with pytest.raises(BatchlabError, match="'other' with 100 training examples"):
         advise(lab, profile=replace(gpu, workload=structs.replace(gpu.workload, name="other")))
     assert profiling.made == []
@@ -570,12 +555,8 @@ def test_a_profile_of_another_workload_is_refused(
 
 
 def test_a_device_of_the_nodes_alone_needs_a_profile(
-    lab: Path,
-    asks_nothing: AskingAdvisor,
-    profiling: Profiling,
-    gpu: Profile,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+    lab, asks_nothing, profiling, gpu, monkeypatch
+):
     monkeypatch.setattr(Cluster, "connect", lambda _: None)
     monkeypatch.setattr(
         workload_subject, "RayWorkers", lambda _, packed, plan: LocalWorkers(packed, plan)
@@ -609,7 +590,7 @@ FLAGS: tuple[Callable[[], object], ...] = (
 
 
 @pytest.mark.slow
-def test_the_caller_finds_everything_as_it_was(lab: Path, advisor: AskingAdvisor) -> None:
+def test_the_caller_finds_everything_as_it_was(lab, advisor):
     advisor.longest_steps = 6
     model = nn.Linear(4, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)

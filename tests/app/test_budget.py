@@ -1,12 +1,10 @@
-from __future__ import annotations
-
 import pytest
 
 from batchlab.app.budget import RECORDING_S, Budget
 from batchlab.errors import BudgetError
 
 
-def test_without_a_ceiling_nothing_is_limited_and_one_set_later_counts_from_the_beginning() -> None:
+def test_without_a_ceiling_nothing_is_limited_and_one_set_later_counts_from_the_beginning():
     budget = Budget(None, reserved_s=10.0)
 
     budget.refuse_if_out_of_time("waiting")
@@ -16,7 +14,7 @@ def test_without_a_ceiling_nothing_is_limited_and_one_set_later_counts_from_the_
     assert budget.work_s == 50.0 - RECORDING_S
 
 
-def test_work_ends_before_what_the_caller_and_the_reading_back_need() -> None:
+def test_work_ends_before_what_the_caller_and_the_reading_back_need():
     budget = Budget(60.0, reserved_s=10.0)
 
     assert 49.0 < budget.time_limit_s() <= 50.0 - RECORDING_S

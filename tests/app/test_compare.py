@@ -1,10 +1,7 @@
 """Two studies side by side: what differs beyond noise, and what does not."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,9 +42,7 @@ def pair(make: Make, seed: int, **other: Any) -> Comparison:
         [(profile_to_compare, 20), (study_to_compare, 8)],
     ),
 )
-def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
-    make: Make, n: int
-) -> None:
+def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(make, n):
     told_apart = sum(bool(differing(pair(make, seed))) for seed in range(n))
 
     # 200 of each: 3.5 % and 0.5 %. Here three standard errors more than 5 %.
@@ -69,9 +64,7 @@ def test_of_one_truth_at_most_one_comparison_in_twenty_finds_a_difference(
         ),
     ],
 )
-def test_a_true_difference_is_found_and_its_interval_holds_it(
-    make: Make, other: dict[str, Any], quantity: str, truth: float
-) -> None:
+def test_a_true_difference_is_found_and_its_interval_holds_it(make, other, quantity, truth):
     found = pair(make, 0, **other)
 
     assert quantity in differing(found)
@@ -79,7 +72,7 @@ def test_a_true_difference_is_found_and_its_interval_holds_it(
     assert of(found, quantity)[-1].change.holds(truth)
 
 
-def test_of_two_targets_the_easier_one_counts_and_of_two_metrics_none() -> None:
+def test_of_two_targets_the_easier_one_counts_and_of_two_metrics_none():
     a = made_up_study(batch_sizes=(64,), seeds=2)
     a, b = replace(a, target=TARGET), replace(a, target=replace(TARGET, value=0.95))
     other = replace(a, target=replace(TARGET, metric="loss", better="lower"))
@@ -95,7 +88,7 @@ def test_of_two_targets_the_easier_one_counts_and_of_two_metrics_none() -> None:
     assert of(compare(a, missed), "steps_to_target") == []
 
 
-def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
+def test_the_rate_is_one_that_both_have_and_not_the_best_of_one():
     a = made_up_study(
         batch_sizes=(16, 64),
         learning_rates=(0.01, 0.1),
@@ -117,7 +110,7 @@ def test_the_rate_is_one_that_both_have_and_not_the_best_of_one() -> None:
     assert label_text("step_s") in comparison_section(found).title
 
 
-def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> None:
+def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not():
     a = made_up_study(batch_sizes=(64, 256), seeds=2)
     summary = replace(a.workload, workload_id="another", n_train=5000)
     b = replace(a, workload=summary, environment=(("python", "3.12"), ("cores", "2")))
@@ -138,7 +131,7 @@ def test_another_workload_and_machine_are_said_and_what_one_lacks_is_not() -> No
     assert of(beside_a_profile, "step_s")
 
 
-def test_studies_of_a_store_are_compared_by_all_of_their_runs(tmp_path: Path) -> None:
+def test_studies_of_a_store_are_compared_by_all_of_their_runs(tmp_path):
     whole = made_up_study(batch_sizes=(64, 256), seeds=2)
     with Store(tmp_path / "lab.db") as store:
         put_study(store, whole)

@@ -1,7 +1,5 @@
 """`batchlab.fit`: which runs count, and which points are refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +46,13 @@ def written(path: Path, table: Rows) -> Path:
         runs((0.1, 0.5), (0.1, None), (0.2, 1.0)),
     ],
 )
-def test_points_made_from_a_known_law_give_it_back(table: Rows, tmp_path: Path) -> None:
+def test_points_made_from_a_known_law_give_it_back(table, tmp_path):
     for found in (fit(table), fit(written(tmp_path / "points.csv", table))):
         assert found.s_min.estimate == pytest.approx(1000, rel=1e-6)
         assert found.b_crit.estimate == pytest.approx(250, rel=1e-6)
 
 
-def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
+def test_a_run_without_steps_counts_as_more_than_those_it_went():
     never = {"batch_size": 4096, "steps_to_target": "", "after_steps": 2000}
     told = [row | {"after_steps": 0} for row in rows()]  # 0: its first evaluation met the target
 
@@ -63,9 +61,7 @@ def test_a_run_without_steps_counts_as_more_than_those_it_went() -> None:
 
 @pytest.mark.parametrize("column", ["batch_size", "steps_to_target", "learning_rate"])
 @pytest.mark.parametrize("bad", ["nan", "inf", "0", "-3", "many", "1e300", "1e-300"])
-def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
-    column: str, bad: str, tmp_path: Path
-) -> None:
+def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(column, bad, tmp_path):
     table = rows(learning_rate=0.1)
     table[2][column] = bad
 
@@ -89,7 +85,7 @@ def test_a_point_that_is_no_number_above_0_is_refused_by_its_line(
         ({"steps_to_target": 5, "after_steps": 9}, r"row 6: .* within 5 steps and not after 9"),
     ],
 )
-def test_what_is_no_table_of_points_is_refused(points: Any, told: str, tmp_path: Path) -> None:
+def test_what_is_no_table_of_points_is_refused(points, told, tmp_path):
     if isinstance(points, bytes):
         (tmp_path / "points.csv").write_bytes(points)
 

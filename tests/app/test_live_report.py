@@ -1,7 +1,5 @@
 """The page of a study that runs: written again as it goes on, and once more when it has ended."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -57,9 +55,7 @@ def ctrl_c() -> None:
 
 
 @pytest.mark.slow
-def test_the_page_is_written_again_until_no_process_works_on_the_study(
-    pages_of: Pages, store: Store
-) -> None:
+def test_the_page_is_written_again_until_no_process_works_on_the_study(pages_of, store):
     with ExitStack() as process:
         process.enter_context(store.working_on(STUDY.study_id))
         first, second = (partial(store.put_record, record) for record in STUDY.records)
@@ -72,7 +68,7 @@ def test_the_page_is_written_again_until_no_process_works_on_the_study(
     assert [re.findall(status, page) for page in pages] == [["0"], ["1"], ["2"], ["2"]]
 
 
-def test_ctrl_c_ends_the_page_of_the_study_that_was_named(pages_of: Pages, store: Store) -> None:
+def test_ctrl_c_ends_the_page_of_the_study_that_was_named(pages_of, store):
     put_asked(store, replace(made_up_study(batch_sizes=(32, 64)), study_id="another"))
 
     with store.working_on(STUDY.study_id):

@@ -1,7 +1,5 @@
 """`batchlab.noise` with real processes: where it is measured, and what stops it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -38,7 +36,7 @@ def points_of(
     return points, stopped
 
 
-def test_a_training_goes_on_as_if_nothing_had_been_measured() -> None:
+def test_a_training_goes_on_as_if_nothing_had_been_measured():
     workload = small_workload(n=60, dropout=0.5)
 
     often, _ = points_of(workload, 0, 1, 5, 20)
@@ -75,8 +73,8 @@ def test_a_training_goes_on_as_if_nothing_had_been_measured() -> None:
     ],
 )
 def test_what_could_not_be_measured_is_refused_and_the_caller_is_as_before(
-    n: int, fields: Any, given: Any, error: type[Exception], said: str
-) -> None:
+    n, fields, given, error, said
+):
     before = random_streams()
 
     with pytest.raises(error, match=said):

@@ -1,7 +1,5 @@
 """A sweep of plans: which trainings it takes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ def run(lab: Path, **request: Any) -> Study:
     return batchlab.sweep(**({"workload": tiny(), "store": lab} | PLANS | request))
 
 
-def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
+def test_plans_have_their_own_sizes_rates_and_lengths():
     trials = about("sweep", tiny(), **(PLANS | {"plans": ("grow", "decay")})).trials
     shaped = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
     without = about("sweep", tiny(), **(PLANS | {"plans": None})).trials
@@ -49,7 +47,7 @@ def test_plans_have_their_own_sizes_rates_and_lengths() -> None:
 
 
 @pytest.mark.slow
-def test_a_batch_size_on_the_way_is_timed_too(lab: Path) -> None:
+def test_a_batch_size_on_the_way_is_timed_too(lab):
     study = run(lab, plans=("grow",), batch_sizes=(5, 50), epochs=20)
 
     (grown,) = study.records
@@ -76,9 +74,7 @@ def test_a_batch_size_on_the_way_is_timed_too(lab: Path) -> None:
         ),
     ],
 )
-def test_what_cannot_be_compared_is_refused_in_one_line(
-    lab: Path, request_: dict[str, Any], said: str
-) -> None:
+def test_what_cannot_be_compared_is_refused_in_one_line(lab, request_, said):
     with pytest.raises(UsageError, match=said):
         run(lab, **request_)
 

@@ -1,7 +1,5 @@
 """`batchlab.profile` with real processes: what is measured, and who survives a bad batch size."""
 
-from __future__ import annotations
-
 import os
 import resource
 import time
@@ -9,7 +7,6 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -32,7 +29,6 @@ from batchlab.laws.lines import fit_memory
 from batchlab.measure import profile_search, profiling
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
-from batchlab.workload.definition import Workload
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +48,7 @@ def cannot_compile(graph: object, inputs: object) -> object:
 
 
 @pytest.mark.slow
-def test_the_steps_of_a_compiled_model_are_timed_compiled() -> None:
+def test_the_steps_of_a_compiled_model_are_timed_compiled():
     told = Told()
     compiled = replace(workload(n=37), model=lambda: torch.compile(Scores(6, 3), backend="eager"))
     broken = replace(compiled, model=lambda: torch.compile(Scores(6, 3), backend=cannot_compile))
@@ -69,7 +65,7 @@ def test_the_steps_of_a_compiled_model_are_timed_compiled() -> None:
 
 
 @pytest.mark.nightly
-def test_the_law_through_small_sizes_comes_near_the_peak_of_a_larger_one() -> None:
+def test_the_law_through_small_sizes_comes_near_the_peak_of_a_larger_one():
     wide = partial(torch.nn.Linear, profiled_workloads.FEATURES, 2**18)  # a megabyte an example
 
     made = profile(
@@ -83,7 +79,7 @@ def test_the_law_through_small_sizes_comes_near_the_peak_of_a_larger_one() -> No
 
 
 @pytest.mark.slow
-def test_the_caller_is_left_as_it_was() -> None:
+def test_the_caller_is_left_as_it_was():
     def state() -> tuple[object, ...]:
         of_torch = (torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype())
         return (*random_streams(), *of_torch, resource.getrlimit(resource.RLIMIT_DATA))
@@ -112,9 +108,7 @@ DEATHS = {
 
 
 @pytest.mark.slow
-def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(monkeypatch):
     monkeypatch.setattr(profile_search, "_HANGS_AFTER_S", 0.5)
     told = Told()
     dying = that_does({size: action for size, (action, _, _) in DEATHS.items()})
@@ -139,8 +133,8 @@ def test_a_probe_that_dies_is_a_point_and_the_profile_goes_on(
     ],
 )
 def test_memory_that_a_process_may_not_have_is_out_of_memory_and_the_search_goes_below(
-    ends: int, sizes: tuple[int, ...], largest: tuple[int, ...]
-) -> None:
+    ends, sizes, largest
+):
     given = that_does(dict.fromkeys(range(ends, 40), profiled_workloads.meet_its_own_limit))
 
     made = profile(given, batch_sizes=sizes)
@@ -159,7 +153,7 @@ MEMORY_CGROUP = Path("/sys/fs/cgroup/memory")
     os.geteuid() != 0 or not (MEMORY_CGROUP / "memory.limit_in_bytes").exists(),
     reason="needs root and a memory control group (version 1) to have the kernel kill a process",
 )
-def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> None:
+def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive():
     group = MEMORY_CGROUP / f"batchlab-profile-{os.getpid()}"
     try:
         group.mkdir()
@@ -179,7 +173,7 @@ def test_a_probe_killed_by_the_kernel_for_memory_leaves_the_profile_alive() -> N
 
 
 @pytest.mark.slow
-def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured() -> None:
+def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured():
     """8 MB an example and 32 examples, within 140 MB."""
     limit = 140 * MEGABYTE
     hungry_one = hungry(megabytes_per_example=8, n=32)
@@ -221,9 +215,7 @@ def test_what_does_not_fit_within_a_limit_is_accumulated_and_measured() -> None:
     ],
     ids=["limit under the model's size", "cannot run", "budget below one profile"],
 )
-def test_what_cannot_be_profiled_is_one_clear_error(
-    given: Workload, named: dict[str, Any], error: type[Exception], told: str
-) -> None:
+def test_what_cannot_be_profiled_is_one_clear_error(given, named, error, told):
     with pytest.raises(error, match=told) as caught:
         profile(given, **named)
 

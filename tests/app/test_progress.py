@@ -1,7 +1,5 @@
 """Where a command is: in lines of a terminal, of a log and of a notebook."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 
@@ -37,7 +35,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Pass:
 
 
 @pytest.mark.usefixtures("passes")
-def test_a_terminal_has_all_of_it() -> None:
+def test_a_terminal_has_all_of_it():
     state = ProgressState()
     state.begins(command="advise", subject="mnist-mlp", stages=("profile", "target", STAGE))
     state.budget(spent_s=98.0, budget_s=180.0)
@@ -59,7 +57,7 @@ def test_a_terminal_has_all_of_it() -> None:
     assert lines[1] == f"[{'█' * 5}{'░' * 5}]   54 %  0:01:38 of 0:03:00"
 
 
-def test_planned_work_has_its_own_bar_and_the_time_left(passes: Pass) -> None:
+def test_planned_work_has_its_own_bar_and_the_time_left(passes):
     state = ProgressState()
     state.begins(command="sweep", subject="mnist-mlp", stages=("timing", "training"))
     state.phase("training")
@@ -72,7 +70,7 @@ def test_planned_work_has_its_own_bar_and_the_time_left(passes: Pass) -> None:
     assert (clock_text(59.6), clock_text(7500)) == ("0:01:00", "2:05:00")
 
 
-def test_time_goes_by_the_clock_and_never_beyond_the_budget(passes: Pass) -> None:
+def test_time_goes_by_the_clock_and_never_beyond_the_budget(passes):
     state = ProgressState()
     state.budget(spent_s=10.0, budget_s=60.0)
     state.progress(done_fraction=0.5, left_s=10.0, text="text")
@@ -84,7 +82,7 @@ def test_time_goes_by_the_clock_and_never_beyond_the_budget(passes: Pass) -> Non
     assert (state.spent, state.done_fraction, state.left_s) == ((60.0, 60.0), 1.0, 0.0)
 
 
-def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys):
     lines = ProgressLines()
     lines.begins(command="sweep", subject="mine", stages=("timing", "training 6 trials"))
     lines.phase("checking the workload")
@@ -108,7 +106,7 @@ def test_a_pipe_gets_one_line_a_stage_and_its_warnings(capsys: pytest.CaptureFix
     )
 
 
-def test_a_notebook_gets_lines_and_other_callers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_gets_lines_and_other_callers_nothing(monkeypatch):
     given = ProgressListener()
     assert type(listener_or_notebook(None)) is ProgressListener
     monkeypatch.setitem(sys.modules, "ipykernel", sys)

@@ -1,10 +1,7 @@
 """What is asked, and what it means for a workload and for a command."""
 
-from __future__ import annotations
-
 import inspect
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +30,7 @@ def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
 
 
 @pytest.mark.parametrize("name", ["advise", "sweep", "profile", "noise", "check"])
-def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: str) -> None:
+def test_every_argument_is_a_field_of_the_question_with_the_same_default(name):
     arguments = dict(inspect.signature(getattr(batchlab, name)).parameters)
     held = {field.name: field for field in fields(Request)}
 
@@ -53,11 +50,8 @@ def test_every_argument_is_a_field_of_the_question_with_the_same_default(name: s
     ],
 )
 def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
-    arguments: tuple[str, ...],
-    given: dict[str, Any],
-    length: tuple[int | None, int | None, bool],
-    tmp_path: Path,
-) -> None:
+    arguments, given, length, tmp_path
+):
     found = known("sweep", training_script(tmp_path, *arguments), **given).length
 
     assert (found.epochs, found.steps, found.to_own_end) == length
@@ -67,7 +61,7 @@ def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
 
 
 @pytest.mark.parametrize("is_usual", [True, False])
-def test_what_nobody_gave_is_the_usual(tmp_path: Path, is_usual: bool) -> None:
+def test_what_nobody_gave_is_the_usual(tmp_path, is_usual):
     more = "" if is_usual else ", batch_size=20"
     (tmp_path / "mine.py").write_text(
         "import torch, batchlab\nworkload = batchlab.Workload(name='mine', "
@@ -98,8 +92,8 @@ BY_QUALITY = {"objective": "quality"}
     ],
 )
 def test_an_advice_has_the_workloads_epochs_and_target_unless_others_are_given(
-    own: dict[str, Any], given: dict[str, Any], epochs: int | None, target: Target | None
-) -> None:
+    own, given, epochs, target
+):
     subject = about("advise", tiny(**own), **given)
 
     assert (subject.epochs, subject.target) == (epochs, target)
@@ -124,15 +118,11 @@ def test_an_advice_has_the_workloads_epochs_and_target_unless_others_are_given(
         (1, 1, [1]),
     ],
 )
-def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(
-    n_train: int, reference: int, sizes: list[int]
-) -> None:
+def test_candidates_are_powers_of_two_with_the_habits_and_the_reference(n_train, reference, sizes):
     assert list(candidate_batch_sizes(n_train, reference=reference)) == sizes
 
 
-def test_of_a_command_its_own_size_is_doubled_and_halved_if_the_budget_can_time_that(
-    tmp_path: Path,
-) -> None:
+def test_of_a_command_its_own_size_is_doubled_and_halved_if_the_budget_can_time_that(tmp_path):
     few, many = (
         known("advise", training_script(tmp_path), budget=budget) for budget in ("5m", "2h")
     )
@@ -144,7 +134,7 @@ def test_of_a_command_its_own_size_is_doubled_and_halved_if_the_budget_can_time_
     assert many.candidates == (8, 16, 32, 64, 128, 256, 512, 1024)
 
 
-def test_a_sweep_takes_what_it_is_given_and_else_what_the_workload_has() -> None:
+def test_a_sweep_takes_what_it_is_given_and_else_what_the_workload_has():
     plain = about("sweep", tiny())
     by_rule = about("sweep", tiny(), batch_sizes=(10, 20, 80), scaling_rule="sqrt").trials
     of_numpy = {"learning_rates": np.logspace(-2, -1, 2), "epochs": np.int64(3)}

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace
@@ -39,7 +37,7 @@ def write(store: Path, output_format: ReportFormat, path: Path) -> tuple[Path, .
 
 
 @pytest.mark.slow
-def test_a_report_tells_which_files_it_is_in(lab: Path, kept: Advice, tmp_path: Path) -> None:
+def test_a_report_tells_which_files_it_is_in(lab, kept, tmp_path):
     def names(store: Path, output_format: ReportFormat) -> list[str]:
         files = write(store, output_format, tmp_path / "made")
         assert all(file.stat().st_size > 0 for file in files)
@@ -66,9 +64,7 @@ def test_a_report_tells_which_files_it_is_in(lab: Path, kept: Advice, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_record_writes_the_page_that_the_command_line_writes(
-    kept: Advice, tmp_path: Path
-) -> None:
+def test_a_record_writes_the_page_that_the_command_line_writes(kept, tmp_path):
     study, path = made_up_study(batch_sizes=(64,)), tmp_path / "page.html"
     path.write_text("old")
 
@@ -81,7 +77,7 @@ def test_a_record_writes_the_page_that_the_command_line_writes(
     assert kept == replace(kept, kept_in=None)  # where its runs are makes no other advice of it
 
 
-def test_what_is_not_there_cannot_be_shown(kept: Advice, tmp_path: Path) -> None:
+def test_what_is_not_there_cannot_be_shown(kept, tmp_path):
     with pytest.raises(UsageError, match=r"ask batchlab\.advise again, which answers at once"):
         made_up_advice().report(tmp_path / "page.html")
     (tmp_path / "advice.db").rename(tmp_path / "elsewhere.db")

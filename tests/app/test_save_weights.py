@@ -1,7 +1,4 @@
-from __future__ import annotations
-
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +8,6 @@ from tests.reference.stored_advice import put_advised, put_checkpoint
 from tests.reference.stored_study import put_study
 from torch import nn
 
-from batchlab.advice.advice import Advice
 from batchlab.app.save_weights import save_weights
 from batchlab.errors import StoreError, UsageError
 from batchlab.records.trial import Score, TrialRecord
@@ -29,7 +25,7 @@ def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
     return replace(record, evaluations=evaluations)
 
 
-def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab: Path) -> None:
+def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab):
     advice = MADE
     with Store(lab) as store:
         study = put_advised(store, advice)
@@ -63,9 +59,7 @@ def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(la
         (MADE, "cannot be read"),  # its checkpoint is gone
     ],
 )
-def test_weights_that_are_not_there_are_told_and_no_file_is_left(
-    advice: Advice, told: str, lab: Path
-) -> None:
+def test_weights_that_are_not_there_are_told_and_no_file_is_left(advice, told, lab):
     with Store(lab) as store:
         put_advised(store, advice)
 

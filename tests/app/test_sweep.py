@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import itertools
 import json
 import os
@@ -55,7 +53,7 @@ def curves(record: TrialRecord) -> list[Any]:
 pytestmark = pytest.mark.usefixtures("step_times_at_once")
 
 
-def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab: Path) -> None:
+def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab):
     told = Told()
 
     study = run(
@@ -86,7 +84,7 @@ def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab
     }
 
 
-def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -> None:
+def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab):
     moved = scaling_rule("sde-adam").moved(AdamSettings(), 80 / 20)
     assert moved
 
@@ -105,9 +103,7 @@ def test_sde_adam_trains_as_adam_with_the_settings_that_it_moves_to(lab: Path) -
     assert curves(by_rule.records[0]) != curves(other_betas.records[0])
 
 
-def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(
-    lab: Path, tmp_path: Path
-) -> None:
+def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(lab, tmp_path):
     reference = write_user_file(tmp_path, before=DRAWS_FROM_EACH)
     before = random_streams()
     by_name = run(lab, workload=reference, batch_sizes=(20,))
@@ -119,9 +115,7 @@ def test_a_file_gives_the_same_curves_as_the_workload_that_it_makes(
     assert curves(by_name.records[0]) == curves(by_value.records[0])
 
 
-def test_a_trial_ends_at_its_target_which_counts_for_finished_ones_too(
-    lab: Path, children: list[str]
-) -> None:
+def test_a_trial_ends_at_its_target_which_counts_for_finished_ones_too(lab, children):
     ended = run(lab, batch_sizes=(20,), epochs=100, target=("accuracy", 0.5)).records[0]
     assert ended.status is Status.TARGET_REACHED
     assert ended.target is not None
@@ -145,9 +139,7 @@ def test_a_trial_ends_at_its_target_which_counts_for_finished_ones_too(
         assert min(to_stay) >= value
 
 
-def test_a_sweep_looks_where_its_course_is_drawn_and_near_a_level_where_one_is_asked_for(
-    lab: Path,
-) -> None:
+def test_a_sweep_looks_where_its_course_is_drawn_and_near_a_level_where_one_is_asked_for(lab):
     drawn = run(lab, batch_sizes=(1,), epochs=4).records[0]
     asked = run(lab, batch_sizes=(1,), epochs=4, target=("accuracy", 1.0), learning_rates=(0.02,))
 
@@ -162,9 +154,7 @@ def test_a_sweep_looks_where_its_course_is_drawn_and_near_a_level_where_one_is_a
     assert len([at for at in watched if 0 < at <= 1]) >= 50
 
 
-def test_a_finished_trial_of_other_library_versions_is_trained_anew(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_trial_of_other_library_versions_is_trained_anew(lab, monkeypatch):
     run(lab, batch_sizes=(20,), epochs=1)
     monkeypatch.setattr(process_engine, "library_versions", lambda: (("torch", "0.1"),))
 
@@ -174,9 +164,7 @@ def test_a_finished_trial_of_other_library_versions_is_trained_anew(
 
 
 @pytest.mark.slow
-def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
-    lab: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(lab, monkeypatch):
     timed: list[int] = []
 
     def measured(self: Any, trial: batchlab.Trial, *, timeout_s: float) -> Ended:
@@ -200,7 +188,7 @@ def test_step_times_of_another_machine_are_not_taken_for_those_of_this_one(
 
 
 @pytest.mark.slow
-def test_a_child_may_start_workers_for_a_dataset(lab: Path) -> None:
+def test_a_child_may_start_workers_for_a_dataset(lab):
     data = TensorDataset(*tiny().train)
 
     (record,) = run(lab, workload=tiny(train=data, workers=2), batch_sizes=(20,)).records
@@ -208,7 +196,7 @@ def test_a_child_may_start_workers_for_a_dataset(lab: Path) -> None:
     assert record.status is Status.OK
 
 
-def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -> None:
+def test_a_wider_sweep_trains_only_what_is_new(lab, children):
     first = run(lab)
     children.clear()
     again = run(lab, margin=0.3)  # another margin is kept, and trains nothing
@@ -226,7 +214,7 @@ def test_a_wider_sweep_trains_only_what_is_new(lab: Path, children: list[str]) -
 
 
 @pytest.mark.slow
-def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) -> None:
+def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab):
     request: dict[str, Any] = {"batch_sizes": (1, 2), "epochs": 10**6, "target": ("loss", 0.0)}
     run(lab, batch_sizes=(1, 2), steps=1, epochs=None)  # starts the server that children come from
     told = Told()
@@ -243,7 +231,7 @@ def test_a_budget_is_a_ceiling_and_the_next_sweep_goes_on_from_there(lab: Path) 
         assert after.steps > before.steps
 
 
-def test_a_budget_that_ends_before_the_steps_are_timed_leaves_no_store(lab: Path) -> None:
+def test_a_budget_that_ends_before_the_steps_are_timed_leaves_no_store(lab):
     with pytest.raises(BudgetError, match=r"budget 0\.01 s: it ended while checking the workload"):
         run(lab, budget=0.01)
     assert not lab.exists()
@@ -264,9 +252,7 @@ def test_a_budget_that_ends_before_the_steps_are_timed_leaves_no_store(lab: Path
         ({"model": lambda: nn.Linear(7, 3)}, "`loss` of 8 examples raised RuntimeError: mat1"),
     ],
 )
-def test_a_workload_that_cannot_be_trained_is_refused_and_leaves_no_file(
-    lab: Path, fields: dict[str, Any], told: str
-) -> None:
+def test_a_workload_that_cannot_be_trained_is_refused_and_leaves_no_file(lab, fields, told):
     with pytest.raises(WorkloadError, match=told) as caught:
         run(lab, workload=tiny(**fields))
 
@@ -274,7 +260,7 @@ def test_a_workload_that_cannot_be_trained_is_refused_and_leaves_no_file(
     assert list(lab.parent.iterdir()) == []
 
 
-def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(lab: Path) -> None:
+def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(lab):
     def loss(model: nn.Module, batch: Any) -> Any:
         if model.training and len(batch[0]) == 50:
             raise ZeroDivisionError("half way")
@@ -293,7 +279,7 @@ def test_a_trial_that_fails_is_kept_with_its_report_and_takes_no_other_with_it(l
     assert "batch size 50, learning rate 0.1, seed 0: error (ZeroDivisionError" in told.warnings[1]
 
 
-def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab: Path, children: list[str]) -> None:
+def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab, children):
     request: dict[str, Any] = {
         "workload": tiny(loss=lambda m, b: m(b[0]).square().mean()),
         "batch_sizes": (20,),
@@ -338,7 +324,7 @@ print([record.status.value for record in study.records])
 
 
 @pytest.mark.slow
-def test_two_sweeps_at_once_on_one_store_train_every_step_once(lab: Path) -> None:
+def test_two_sweeps_at_once_on_one_store_train_every_step_once(lab):
     log, script = lab.parent / "log", lab.parent / "script.py"
     script.write_text(SCRIPT)
     environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"}
@@ -395,9 +381,7 @@ DISK_IS_FULL = (
         pytest.param(1, 2000, id="many evaluations", marks=pytest.mark.nightly),
     ],
 )
-def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(
-    tmp_path: Path, width: int, epochs: int
-) -> None:
+def test_a_full_disk_is_told_in_one_line_and_the_store_stays_whole(tmp_path, width, epochs):
     own = ["unshare", "--mount"]
     mount = f"mount -t tmpfs -o size=1m none {tmp_path}"
     if not shutil.which("unshare") or subprocess.run([*own, "sh", "-c", mount]).returncode != 0:

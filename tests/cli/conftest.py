@@ -1,7 +1,5 @@
 """Command lines run in this process, each test in an empty folder of its own."""
 
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import dataclass

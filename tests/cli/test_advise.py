@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import time
 from dataclasses import fields, replace
@@ -34,9 +32,7 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_advise_answers_on_one_screen_and_writes_its_report(
-    do: Any, advised: dict[str, Any], tmp_path: Path
-) -> None:
+def test_advise_answers_on_one_screen_and_writes_its_report(do, advised, tmp_path):
     first = made_up_advice().steps[0]
 
     with on_a_terminal(100):
@@ -55,7 +51,7 @@ def test_advise_answers_on_one_screen_and_writes_its_report(
 
 
 @pytest.mark.slow
-def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> None:
+def test_advise_hands_on_what_was_asked(do, advised):
     elsewhere = made_up_profile()
     Path("gpu.json").write_text(elsewhere.to_json())
 
@@ -80,8 +76,8 @@ def test_advise_hands_on_what_was_asked(do: Any, advised: dict[str, Any]) -> Non
 
 
 def test_the_start_of_the_process_is_part_of_the_ceiling_and_not_of_what_is_spent(
-    advised: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    advised, monkeypatch
+):
     monkeypatch.setattr(reporting, "write_page", lambda answer, path: None)
     began_s = time.monotonic() - 100.0
 
@@ -97,8 +93,8 @@ def test_the_start_of_the_process_is_part_of_the_ceiling_and_not_of_what_is_spen
     ("chance", "likely", "sure"), [(0.98, 0, 0), (0.87, 0, 3), (0.7, 3, 3), (None, 3, 3)]
 )
 def test_an_answer_that_is_less_sure_than_required_is_told_by_the_exit_code(
-    chance: float | None, likely: int, sure: int, do: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    chance, likely, sure, do, monkeypatch
+):
     advice = cannot_tell_advice() if chance is None else replace(made_up_advice(), chance=chance)
     made = Advised(advice=advice, study=advice_study(advice), profile=made_up_profile())
     monkeypatch.setattr(advising, "advised", lambda question: made)

@@ -1,7 +1,5 @@
 """Each command as it is typed: what it prints for people, its one JSON document, its files."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import re
@@ -40,7 +38,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_a_sound_workload_is_the_same_and_a_sum_is_not(do: Do, mine: Path) -> None:
+def test_a_sound_workload_is_the_same_and_a_sum_is_not(do, mine):
     summed = "dict(loss=lambda model, batch: cross_entropy(model, batch) * len(batch[0]))"
     write_user_file(mine, name="summed.py", fields=summed)
 
@@ -54,7 +52,7 @@ def test_a_sound_workload_is_the_same_and_a_sum_is_not(do: Do, mine: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do: Do, mine: Path) -> None:
+def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do, mine):
     printed = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--json")
     shown = do("profile", "mine.py:workload", "--batch-sizes", "8,full", "--memory-limit", "2GiB")
 
@@ -76,7 +74,7 @@ def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do: Do, mine: 
 
 
 @pytest.mark.slow
-def test_a_noise_is_a_table_or_one_document(do: Do, mine: Path) -> None:
+def test_a_noise_is_a_table_or_one_document(do, mine):
     noise = ("noise", "mine.py:workload", "--steps", "16")
     document = do(*noise, "--json").document
 
@@ -91,9 +89,7 @@ def test_a_noise_is_a_table_or_one_document(do: Do, mine: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["{}", "[", '{"reason": {"code": "other_form"}}'])
-def test_of_an_advice_that_does_not_read_the_trials_are_shown(
-    stored: Path, do: Do, text: str
-) -> None:
+def test_of_an_advice_that_does_not_read_the_trials_are_shown(stored, do, text):
     with Store(stored) as store:
         study = store.study()
         store.put_document(study.study_id, "advice", text)
@@ -110,8 +106,8 @@ def test_of_an_advice_that_does_not_read_the_trials_are_shown(
 
 @pytest.mark.slow
 def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
-    tmp_path: Path, do: Do, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    tmp_path, do, monkeypatch
+):
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
     monkeypatch.setenv("DISPLAY", ":0")
@@ -129,7 +125,7 @@ def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("averaged", [False, True])
-def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Do, averaged: bool) -> None:
+def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do, averaged):
     advice = made_up_advice()
     with Store("batchlab.db") as store:
         for record in put_advised(store, advice).records:
@@ -153,7 +149,7 @@ def test_the_weights_are_in_a_file_and_one_line_says_whose_they_are(do: Do, aver
 
 
 @pytest.mark.slow
-def test_stores_and_printed_profiles_are_compared_as_text_and_as_one_document(do: Do) -> None:
+def test_stores_and_printed_profiles_are_compared_as_text_and_as_one_document(do):
     draw = np.random.default_rng(5)
     for name in ("here.json", "there.json"):
         Path(name).write_text(profile_to_compare(draw).to_json())
@@ -173,7 +169,7 @@ def test_stores_and_printed_profiles_are_compared_as_text_and_as_one_document(do
     assert "Nothing that was measured differs beyond noise." in alike
 
 
-def test_a_fit_as_text_names_the_law(do: Do) -> None:
+def test_a_fit_as_text_names_the_law(do):
     """Of two seeds on the law with S_min = 1000 and B_crit = 100, one percent apart."""
     each = itertools.product((10, 30, 100, 300, 1000), (995, 1005))
     lines = [f"{size},{steps * (1 + 100 / size)}\n" for size, steps in each]
@@ -186,7 +182,7 @@ def test_a_fit_as_text_names_the_law(do: Do) -> None:
     assert do("fit", "points.csv", "--json").document["source"] == "points.csv"
 
 
-def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(do: Do) -> None:
+def test_a_workload_that_is_named_counts_before_a_file_that_lies_there(do):
     Path("batchlab.toml").write_text("nonsense = 1")
 
     told = do("profile", "no-such-workload").err

@@ -1,11 +1,8 @@
 """A job that is ended from outside: every process of it is told, the children a moment before."""
 
-from __future__ import annotations
-
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from tests.reference.by_day import by_day
@@ -34,8 +31,8 @@ SIGNALS = [(own, number) for own in (True, False) for number in (signal.SIGHUP, 
     by_day(SIGNALS, SIGNALS[:1]),  # a sweep of a workload is interrupted by Ctrl-C by day
 )
 def test_a_signal_to_all_processes_of_a_study_makes_no_result_and_leaves_none(
-    own_command: bool, number: signal.Signals, tmp_path: Path
-) -> None:
+    own_command, number, tmp_path
+):
     write_user_file(tmp_path)
     store = tmp_path / "lab.db"
     command = [*SWEEP, str(store)]

@@ -1,10 +1,7 @@
-from __future__ import annotations
-
 import re
 import shlex
 import subprocess
 import sys
-from typing import Any
 
 import click
 import pytest
@@ -38,7 +35,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("command", OPTIONS)
-def test_a_command_has_exactly_these_options_and_explains_each(command: str, do: Any) -> None:
+def test_a_command_has_exactly_these_options_and_explains_each(command, do):
     params = [p for p in cli.batchlab.commands[command].params if isinstance(p, click.Option)]
 
     done = do(command, "--help")
@@ -53,7 +50,7 @@ def test_a_command_has_exactly_these_options_and_explains_each(command: str, do:
         assert "--budget 90s|5m|1h30m " in done.out
 
 
-def test_without_arguments_the_commands_are_shown_on_one_screen(do: Any) -> None:
+def test_without_arguments_the_commands_are_shown_on_one_screen(do):
     done = do()
 
     lines = do("--help").out.splitlines()
@@ -67,7 +64,7 @@ def test_without_arguments_the_commands_are_shown_on_one_screen(do: Any) -> None
     assert do("--version").out == f"batchlab {__version__}\n"
 
 
-def test_help_loads_neither_torch_nor_a_plotting_library() -> None:
+def test_help_loads_neither_torch_nor_a_plotting_library():
     # By either name: click keeps a command's help option as it was first asked for.
     code = (
         "import sys; from batchlab.cli import main as cli\n"
@@ -96,9 +93,7 @@ def test_help_loads_neither_torch_nor_a_plotting_library() -> None:
         ("workloads", cli.BatchlabError("a line\nand more"), 1, "error: a line"),
     ],
 )
-def test_what_ends_a_command_is_told_in_one_line(
-    typed: str, raised: BaseException, code: int, told: str, do: Any, monkeypatch: Any
-) -> None:
+def test_what_ends_a_command_is_told_in_one_line(typed, raised, code, told, do, monkeypatch):
     def end(*_: object, **__: object) -> None:
         raise raised
 

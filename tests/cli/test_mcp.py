@@ -1,7 +1,5 @@
 """The commands as tools of an agent: a scripted client over stdio."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os
@@ -45,7 +43,7 @@ def document(result: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
+def test_an_agent_profiles_sweeps_and_reads_what_is_stored():
     heard: list[str | None] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -75,7 +73,7 @@ def test_an_agent_profiles_sweeps_and_reads_what_is_stored() -> None:
 
 
 @pytest.mark.slow
-def test_a_call_that_is_cancelled_ends_its_command_and_keeps_what_it_has() -> None:
+def test_a_call_that_is_cancelled_ends_its_command_and_keeps_what_it_has():
     begun = anyio.Event()
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -133,16 +131,14 @@ OUTSIDE = r"is outside of .*, where this server was started"
         ({"settings": "width=8"}, "settings: 'width=8' is not of type 'array'"),
     ],
 )
-def test_what_is_outside_of_the_folder_or_no_call_is_refused(
-    given: Any, says: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_what_is_outside_of_the_folder_or_no_call_is_refused(given, says, tmp_path_factory):
     Path("link").symlink_to(tmp_path_factory.mktemp("elsewhere"))
 
     with pytest.raises(UsageError, match=says):
         arguments_of("sweep", given)
 
 
-def test_a_call_is_a_command_line() -> None:
+def test_a_call_is_a_command_line():
     given = {"budget": "1m", "settings": ["width=8", "layers=1"], "drop_last": True, "store": None}
     settings = ("--set=width=8", "--set=layers=1", "--drop-last")
 
@@ -166,9 +162,7 @@ def test_a_call_is_a_command_line() -> None:
         arguments_of("compare", {"a": "x"})
 
 
-def test_without_the_package_one_line_says_what_to_install(
-    do: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_package_one_line_says_what_to_install(do, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     done = do("mcp")

@@ -1,9 +1,6 @@
 """What an argument is read as, from a text or from Python; wrong_inputs.txt has what is refused."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import pytest
 
@@ -49,9 +46,7 @@ from batchlab.errors import UsageError
         ("device", {"cuda:1": "cuda:1"}, ["tpu", 0]),
     ],
 )
-def test_a_value_is_read_as_it_is_meant_or_refused_with_what_is_possible(
-    name: str, values: dict[Any, object], refused: list[Any]
-) -> None:
+def test_a_value_is_read_as_it_is_meant_or_refused_with_what_is_possible(name, values, refused):
     assert {value: read("noise", name, value) for value in values} == values
     for value in refused:
         with pytest.raises(UsageError, match="expected"):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from batchlab.cli.output import as_wide_as_stdout
 from batchlab.report.text import terminal_width
 
 
-def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_is_as_wide_as_the_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
     widths = []
 
@@ -33,8 +31,8 @@ def test_a_text_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 def test_what_showing_the_results_takes_is_reserved_beside_what_is_gone(
-    budget_s: float, page: Path | None, reserved_s: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    budget_s, page, reserved_s, monkeypatch
+):
     monkeypatch.setattr(options.time, "monotonic", lambda: 103.0)
     found = Invocation(command_line="batchlab sweep", started_s=100.0)
 

@@ -1,7 +1,5 @@
 """A command of one's own on the command line, and the same from a batchlab.toml."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path
@@ -24,7 +22,7 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.slow
-def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None:
+def test_a_file_says_the_same_as_the_command_line(do, script):
     sweep = ("sweep", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64", "--epochs", "1")
     command = json.dumps([*OWN[1:], *RATE])
     (script / "batchlab.toml").write_text(
@@ -48,9 +46,7 @@ def test_a_file_says_the_same_as_the_command_line(do: Any, script: Path) -> None
 
 
 @pytest.mark.slow
-def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
-    do: Any, script: Path
-) -> None:
+def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(do, script):
     shorter = (script / "train.py").read_text().replace("default=40", "default=3")
     (script / "train.py").write_text(shorter)
 
@@ -67,9 +63,7 @@ def test_without_a_length_a_script_trains_as_long_as_it_does_by_itself(
 
 
 @pytest.mark.slow
-def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
-    do: Any, script: Path
-) -> None:
+def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(do, script):
     training_script(script, source=TIMED_SOURCE)
     profile = ("profile", "--examples", "2000", "--batch-sizes", "16,32")
 
@@ -80,7 +74,7 @@ def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
 
 
 @pytest.mark.slow
-def test_a_command_is_advised_on_and_again_at_once(do: Any, script: Path) -> None:
+def test_a_command_is_advised_on_and_again_at_once(do, script):
     training_script(script, source=TIMED_SOURCE)
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")
     advise += ("--target", "val_loss=0.6", "--budget", "12s", "--store", "lab.db", "--json")

@@ -1,8 +1,5 @@
-from __future__ import annotations
-
 import io
 import sys
-from pathlib import Path
 
 import pytest
 from tests.reference.terminal import Terminal, in_a_terminal, lines_in
@@ -13,9 +10,7 @@ from batchlab.cli.progress import ProgressDisplay, progress_on_stderr
 from batchlab.records.progress_listener import ProgressListener
 
 
-def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     for stderr, terminal, kind in (
         (io.StringIO(), "xterm", ProgressLines),
@@ -29,9 +24,7 @@ def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(
             assert type(quiet) is ProgressListener
 
 
-def test_a_narrow_terminal_shows_bar_and_time_in_lines_that_fit(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_narrow_terminal_shows_bar_and_time_in_lines_that_fit(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     for name, value in (("TERM", "xterm"), ("COLUMNS", "40")):
@@ -52,7 +45,7 @@ def test_a_narrow_terminal_shows_bar_and_time_in_lines_that_fit(
 
 
 @pytest.mark.slow
-def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path: Path) -> None:
+def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path):
     write_user_file(tmp_path)
     command = [sys.executable, "-m", "batchlab", "sweep", "mine.py:workload"]
 

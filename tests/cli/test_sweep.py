@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -29,9 +27,7 @@ def do(do: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.slow
-def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
-    do: Any, tmp_path: Path
-) -> None:
+def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(do, tmp_path):
     write_user_file(
         # Of a batch that the check does not try: it would refuse the workload.
         tmp_path,
@@ -50,9 +46,7 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
 
 
 @pytest.mark.slow
-def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(
-    do: Any, tmp_path: Path
-) -> None:
+def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(do, tmp_path):
     mean = 'metrics={"error": lambda model, batch: batch[0].double().mean()}'
     write_user_file(tmp_path, fields=f'validation="split", {mean}')
 
@@ -69,7 +63,7 @@ def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(
 
 
 @pytest.mark.slow
-def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path: Path) -> None:
+def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path):
     write_user_file(
         tmp_path,
         before="print('loading')",
@@ -97,9 +91,7 @@ def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path: Path) -> No
         ),
     ],
 )
-def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
-    interrupt: Any, tmp_path: Path
-) -> None:
+def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(interrupt, tmp_path):
     write_user_file(tmp_path)
     store = tmp_path / "batchlab.db"
     request = ["sweep", "mine.py:workload", "--batch-sizes", "1,2"]
@@ -124,7 +116,7 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(
 
 
 @pytest.mark.slow
-def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path: Path) -> None:
+def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path):
     write_user_file(tmp_path)
     arguments = [
         *("sweep", "mine.py:workload", "--batch-sizes", "1,2", "--epochs", "1000000"),
@@ -143,7 +135,7 @@ def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_asked_for_is_measured_stored_and_on_the_page(do: Any, tmp_path: Path) -> None:
+def test_what_is_asked_for_is_measured_stored_and_on_the_page(do, tmp_path):
     write_user_file(tmp_path)
     asked = ["--batch-sizes", "20,50", "--epochs", "2", "--measure", "sharpness"]
     asked += ["--measure", "noise_scale", "--store", "lab.db", "--report", "page.html"]

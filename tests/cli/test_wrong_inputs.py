@@ -1,7 +1,5 @@
 """The table of wrong inputs, wrong_inputs.txt: each is told in the one line that stands there."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex
@@ -9,7 +7,6 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -86,8 +83,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("typed", "code", "told"), ROWS, ids=[row[0] for row in ROWS])
 def test_a_wrong_input_is_told_in_this_line_and_changes_no_file(
-    typed: str, code: str, told: str, do: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    typed, code, told, do, folder, monkeypatch
+):
     monkeypatch.chdir(folder)
     with Store.existing("lab.db") as store:
         ((_, made, _),) = store.studies()
@@ -108,7 +105,7 @@ def test_a_wrong_input_is_told_in_this_line_and_changes_no_file(
     assert {name[-4:] for name in after.keys() - before.keys()} <= {"-shm", "-wal"}
 
 
-def test_the_table_has_every_command_and_enough_of_each_kind() -> None:
+def test_the_table_has_every_command_and_enough_of_each_kind():
     commands = {typed.split()[0] for typed, _, _ in ROWS}
 
     assert len(ROWS) == len({typed for typed, _, _ in ROWS}) >= 100

@@ -69,7 +69,7 @@ def all_pauses(plan: BatchPlan, *, epochs: int, **settings: int) -> list[Pause]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_the_pauses_are_those_found_by_walking_every_step(drop_last: bool) -> None:
+def test_the_pauses_are_those_found_by_walking_every_step(drop_last):
     for n, size in CONFIGURATIONS:
         plan = plan_of(n, size, drop_last=drop_last)
         walked = WalkedBatchPlan(n_train=n, wanted=lambda *_, size=size: size, drop_last=drop_last)
@@ -79,7 +79,7 @@ def test_the_pauses_are_those_found_by_walking_every_step(drop_last: bool) -> No
         assert list(pauses(growing, last_step=40)) == pauses_by_walking(growing, 40)
 
 
-def test_where_a_run_is_watched_the_pauses_are_those_of_every_run() -> None:
+def test_where_a_run_is_watched_the_pauses_are_those_of_every_run():
     for n, batch_size in CONFIGURATIONS:
         plan = plan_of(n, batch_size)
         everything = set(all_pauses(plan, epochs=9))
@@ -114,8 +114,8 @@ def test_an_interval_leaves_epoch_ends_rather_than_the_marks_before_them(interva
 @pytest.mark.parametrize("interval_samples", [0, 25])
 @pytest.mark.parametrize("watched_from_samples", [0, 150, 10_000])
 def test_pauses_are_counted_by_what_is_evaluated_and_a_resumed_run_has_those_that_are_left(
-    watched_from_samples: int, interval_samples: int
-) -> None:
+    watched_from_samples, interval_samples
+):
     plan = plan_of(100, 4)
     settings = {"watched_from_samples": watched_from_samples, "interval_samples": interval_samples}
     everything = all_pauses(plan, epochs=7, **settings)
@@ -130,7 +130,7 @@ def test_pauses_are_counted_by_what_is_evaluated_and_a_resumed_run_has_those_tha
         assert rest == [pause for pause in everything if pause.step > after_step]
 
 
-def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_later() -> None:
+def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_later():
     steps = [pause.step for pause in all_pauses(plan_of(10, 5), epochs=1000)]
 
     ends = [step // 2 for step in steps if step % 2 == 0]
@@ -141,7 +141,7 @@ def test_every_epoch_end_is_a_pause_at_first_and_one_in_a_hundred_of_those_done_
 
 
 @pytest.mark.parametrize("after_step", [0, 3, 5, 12])
-def test_every_epoch_end_can_be_a_pause_among_the_others(after_step: int) -> None:
+def test_every_epoch_end_can_be_a_pause_among_the_others(after_step):
     plan = plan_of(40, 8)
     usual = list(pauses(plan, last_step=33, after_step=after_step, interval_samples=120))
 

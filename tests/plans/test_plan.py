@@ -1,7 +1,5 @@
 """Plans: what they are made of, what they are for given data, and what is refused."""
 
-from typing import Any
-
 import pytest
 import torch
 from tests.reference.least_squares import optimum
@@ -34,7 +32,7 @@ BY_STEPS = plans.steps(8, {27: 32, 30: 16}, unit="steps", epochs=3)
         (plans.constant(10, epochs=1.5), 40, [10] * 6),  # a part of an epoch ends the run
     ],
 )
-def test_a_plan_takes_the_steps_that_counting_by_hand_gives(plan, n_train, sizes) -> None:
+def test_a_plan_takes_the_steps_that_counting_by_hand_gives(plan, n_train, sizes):
     assert sizes_by_step(plan, n_train) == sizes
 
 
@@ -48,14 +46,14 @@ HALVED = Milestone(at=1, batch_size=40, rate_factor=0.5)  # by its rule a step h
     (plans.instead_of_decay(128, (0.3, 0.6, 0.8), factor=5, cap=1000, epochs=200),
      [(60, 640, 1.0), (120, 1000, 0.3125), (160, 1000, 0.0625)]),
 ])  # fmt: skip
-def test_a_rule_gives_these_milestones(plan: Plan, milestones: list[Any]) -> None:
+def test_a_rule_gives_these_milestones(plan, milestones):
     found = [(m.at, m.batch_size, m.rate_factor) for m in plan.milestones]
 
     assert found == [pytest.approx(milestone) for milestone in milestones]
 
 
 @pytest.mark.parametrize(("first", "n_steps"), [(128, [29240, 29040]), (640, [6500, 6300])])
-def test_its_updates_are_those_of_the_published_counts(first: int, n_steps: list[int]) -> None:
+def test_its_updates_are_those_of_the_published_counts(first, n_steps):
     # Smith et al. 2018: 50,000 examples, 200 epochs, cuts by 5 at 60, 120 and 160, cap 5120.
     plan = plans.instead_of_decay(first, (0.3, 0.6, 0.8), cap=5120, epochs=200)
 
@@ -63,7 +61,7 @@ def test_its_updates_are_those_of_the_published_counts(first: int, n_steps: list
     assert counts == n_steps
 
 
-def test_constraints_change_sizes() -> None:
+def test_constraints_change_sizes():
     plan = plans.steps(30, {0.25: 50, 0.5: 100, 0.75: 200}, epochs=4)
 
     assert plan.capped(100).sizes == (30, 50, 100, 100)
@@ -73,7 +71,7 @@ def test_constraints_change_sizes() -> None:
     assert [plan.for_data(40).stage_at(step).rate_factor for step in (3, 4)] == [1.0, 1.0]
 
 
-def test_it_is_its_own_json() -> None:
+def test_it_is_its_own_json():
     plan = plans.steps(64, {0.3: 256}, epochs=10)
 
     assert Plan.from_json(plan.to_json()) == plan
@@ -93,7 +91,7 @@ def test_it_is_its_own_json() -> None:
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
     (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),
 ])  # fmt: skip
-def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message: str) -> None:
+def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message):
     with pytest.raises(UsageError, match=message) as refused:
         make()
     assert "\n" not in str(refused.value)
@@ -116,7 +114,7 @@ def excess_losses(plan: Plan, *, n: int) -> torch.Tensor:
     return residuals.square().mean(1) / 2 - optimum(x, y).loss
 
 
-def test_grown_to_the_full_batch_it_gets_to_the_optimum_as_the_full_batch_does() -> None:
+def test_grown_to_the_full_batch_it_gets_to_the_optimum_as_the_full_batch_does():
     full = excess_losses(plans.constant(256, epochs=200), n=1)
     small = excess_losses(plans.constant(4, epochs=4), n=50)
 

@@ -1,7 +1,6 @@
 """BatchSizeSampler: what a loader, its workers and several processes are given."""
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, pairwise
 
@@ -32,7 +31,7 @@ def sampler_of(n: int = 16, plan: Plan | None = None, **given: int) -> batchlab.
     return batchlab.BatchSizeSampler(range(n), plan, **given)
 
 
-def test_every_example_comes_once_an_epoch_in_batches_of_the_planned_sizes() -> None:
+def test_every_example_comes_once_an_epoch_in_batches_of_the_planned_sizes():
     for seed in range(40):
         n, plan = drawn(seed)
         sampler = sampler_of(n, plan, seed=seed)
@@ -47,7 +46,7 @@ def test_every_example_comes_once_an_epoch_in_batches_of_the_planned_sizes() -> 
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_processes_share_each_batch_and_miss_none(world_size: int) -> None:
+def test_processes_share_each_batch_and_miss_none(world_size):
     """From the first step on, or taken up at any by another number of processes."""
     for seed in range(20):
         n, plan = drawn(seed)
@@ -69,7 +68,7 @@ def test_processes_share_each_batch_and_miss_none(world_size: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
-def test_workers_that_fetch_ahead_change_nothing(seed: int) -> None:
+def test_workers_that_fetch_ahead_change_nothing(seed):
     n, plan = drawn(seed)
 
     loader = DataLoader(range(n), batch_sampler=sampler_of(n, plan, seed=seed), num_workers=2)
@@ -77,7 +76,7 @@ def test_workers_that_fetch_ahead_change_nothing(seed: int) -> None:
     assert [batch.tolist() for batch in loader] == list(sampler_of(n, plan, seed=seed))
 
 
-def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none() -> None:
+def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none():
     sampler = sampler_of(50)
     first = next(iter(sampler))  # as Keras looks
 
@@ -90,7 +89,7 @@ def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none() -> Non
     assert list(sampler) == whole[10:]
 
 
-def test_its_order_is_that_of_the_trainer_and_what_is_dropped_the_rest_of_an_epoch() -> None:
+def test_its_order_is_that_of_the_trainer_and_what_is_dropped_the_rest_of_an_epoch():
     orders = [epoch_order(50, seed=3, epoch=epoch, sampling="reshuffle") for epoch in (0, 1)]
     dropping = sampler_of(40, plans.steps(6, {0.5: 15}, epochs=2), drop_last=True)
 
@@ -98,7 +97,7 @@ def test_its_order_is_that_of_the_trainer_and_what_is_dropped_the_rest_of_an_epo
     assert list(map(len, dropping)) == [6] * 6 + [15] * 2  # at the size of its end
 
 
-def test_its_state_counts_the_steps_of_its_scheduler_not_what_was_fetched() -> None:
+def test_its_state_counts_the_steps_of_its_scheduler_not_what_was_fetched():
     sampler = sampler_of(50)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
     with pytest.raises(UsageError, match="a loader fetches ahead"):
@@ -125,7 +124,7 @@ def test_its_state_counts_the_steps_of_its_scheduler_not_what_was_fetched() -> N
         (lambda: sampler_of().load_state_dict(sampler_of(20).state_dict(step=1)), "its n_train"),
     ],
 )
-def test_what_it_cannot_do_is_refused_in_one_line(make: Callable[[], object], message: str) -> None:
+def test_what_it_cannot_do_is_refused_in_one_line(make, message):
     with pytest.raises(UsageError, match=message) as refused:
         make()
     assert "\n" not in str(refused.value)

@@ -16,7 +16,7 @@ from batchlab.records.study import AdamSettings
         (0.62, 8, 8**0.62),  # a number is the exponent of the batch size
     ],
 )
-def test_the_rate_follows_the_batch_size_by_its_rule(rule, ratio, expected) -> None:
+def test_the_rate_follows_the_batch_size_by_its_rule(rule, ratio, expected):
     assert scaling_rule(rule).rate_factor(ratio) == pytest.approx(expected, rel=1e-12)
 
 
@@ -26,7 +26,7 @@ def moved(
     return moved_adam(adam, rule, batch_size=size, reference_batch_size=reference, whose="SGD")
 
 
-def test_sde_adam_moves_rate_betas_and_eps_together() -> None:
+def test_sde_adam_moves_rate_betas_and_eps_together():
     """Malladi et al. 2022: settings of a published run at 448 moved to 3200."""
     settings = moved(AdamSettings(betas=(0.9, 0.96), eps=1e-8), 448, 3200)
 
@@ -45,8 +45,8 @@ def test_sde_adam_moves_rate_betas_and_eps_together() -> None:
     ],
 )
 def test_all_rules_but_none_keep_how_many_examples_beta_2_remembers_down_to_a_floor(
-    beta_2: float, sizes: tuple[int, int], expected: float
-) -> None:
+    beta_2, sizes, expected
+):
     settings = moved(AdamSettings(betas=(0.9, beta_2)), *sizes, rule="linear")
 
     assert settings == AdamSettings(betas=(0.9, pytest.approx(expected, abs=1e-9)))
@@ -54,14 +54,14 @@ def test_all_rules_but_none_keep_how_many_examples_beta_2_remembers_down_to_a_fl
 
 @pytest.mark.parametrize("rule", ["linear", "sqrt", "sde-adam", 0.62])
 @pytest.mark.parametrize("size", [8, 64, 96])
-def test_an_epoch_decays_the_weights_as_much_at_every_batch_size(rule: Any, size: int) -> None:
+def test_an_epoch_decays_the_weights_as_much_at_every_batch_size(rule, size):
     decay = moved(AdamSettings(weight_decay=0.1), 64, size, rule=rule).weight_decay
 
     per_step = decay * scaling_rule(rule).rate_factor(size / 64)
     assert per_step / size == pytest.approx(0.1 / 64, rel=1e-12)
 
 
-def test_none_and_optimizers_of_another_kind_keep_their_settings() -> None:
+def test_none_and_optimizers_of_another_kind_keep_their_settings():
     assert moved(AdamSettings(weight_decay=0.1), 64, 128, rule="none") is None
     assert moved(None, 64, 128, rule="linear") is None
 
@@ -73,7 +73,7 @@ def test_none_and_optimizers_of_another_kind_keep_their_settings() -> None:
     ({"weight_decay": 0.1}, "NAdam", None),
     ({}, "AdamW", None),
 ])  # fmt: skip
-def test_a_weight_decay_counts_only_if_it_is_decoupled(group, whose, decay) -> None:
+def test_a_weight_decay_counts_only_if_it_is_decoupled(group, whose, decay):
     settings = settings_of({"betas": (0.9, 0.95), "eps": 1e-8, **group}, whose=whose)
 
     assert settings == AdamSettings(betas=(0.9, 0.95), weight_decay=decay)

@@ -53,7 +53,7 @@ def test_the_rate_follows_the_size_and_comes_back_to_the_same_number(plan, rate,
     assert found == (pytest.approx(rates) if settings else rates)
 
 
-def test_adam_follows_its_rule_there_and_back() -> None:
+def test_adam_follows_its_rule_there_and_back():
     plan = Plan(epochs=3, batch_size=10, milestones=UP_AND_DOWN, scaling_rule="sde-adam")
 
     by_step = settings_by_step(plan, torch.optim.AdamW([group()], lr=1e-3))
@@ -65,7 +65,7 @@ def test_adam_follows_its_rule_there_and_back() -> None:
         assert (settings["lr"], settings["betas"], settings["eps"]) == (1e-3, (0.9, 0.999), 1e-8)
 
 
-def test_a_rate_that_is_a_tensor_stays_that_tensor() -> None:
+def test_a_rate_that_is_a_tensor_stays_that_tensor():
     rate = torch.tensor(0.8)
     optimizer = torch.optim.SGD([group(), group(lr=0.08)], lr=rate)
 
@@ -82,7 +82,7 @@ def settings_of(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("rule", ["none", "linear", "sqrt", "sde-adam", 0.62])
-def test_scaling_in_place_undoes_bit_for_bit(rule: str | float) -> None:
+def test_scaling_in_place_undoes_bit_for_bit(rule):
     optimizer = torch.optim.AdamW([group(), group(lr=3e-5, betas=(0.8, 0.99))], lr=1e-3 / 3)
     before = settings_of(optimizer)
 
@@ -95,7 +95,7 @@ def test_scaling_in_place_undoes_bit_for_bit(rule: str | float) -> None:
     assert settings_of(optimizer) == before
 
 
-def test_a_rule_that_does_not_reach_is_refused_before_anything_is_changed() -> None:
+def test_a_rule_that_does_not_reach_is_refused_before_anything_is_changed():
     optimizer = torch.optim.AdamW([group()], lr=1e-3)
     before = settings_of(optimizer)
     far = (Milestone(at=1, batch_size=100),)
@@ -109,7 +109,7 @@ def test_a_rule_that_does_not_reach_is_refused_before_anything_is_changed() -> N
         batchlab.BatchSizeSampler(range(100), plan).scheduler(optimizer)
 
 
-def test_a_group_added_later_is_refused_in_one_line() -> None:
+def test_a_group_added_later_is_refused_in_one_line():
     optimizer = torch.optim.SGD([group()], lr=0.1)
     sampler = batchlab.BatchSizeSampler(range(40), plans.constant(10, epochs=1))
     scheduler = sampler.scheduler(optimizer)
@@ -148,7 +148,7 @@ def train(model, optimizer, sampler, rates, *, until: int | None = None) -> None
 
 @pytest.mark.parametrize("optimizer_first", [True, False])
 @pytest.mark.parametrize("step", [1, 13, 14, 20])
-def test_stopped_and_resumed_it_is_the_uninterrupted_training(step, optimizer_first) -> None:
+def test_stopped_and_resumed_it_is_the_uninterrupted_training(step, optimizer_first):
     whole, optimizer, sampler = begun()
     train(whole, optimizer, sampler, sampler.scheduler(optimizer))
     stopped = begun()

@@ -51,7 +51,7 @@ def test_a_line_that_is_printed_after_some_quiet_is_read_at_once(tmp_path):
     assert min(late_s) < 0.01
 
 
-def test_a_command_that_fills_the_disk_is_ended_with_its_reason(start, monkeypatch) -> None:
+def test_a_command_that_fills_the_disk_is_ended_with_its_reason(start, monkeypatch):
     monkeypatch.setattr(process, "_MOST_BYTES", 1 << 24)
 
     end = start(("yes", "x" * 200), grace_s=60.0).launched.wait(30)
@@ -59,7 +59,7 @@ def test_a_command_that_fills_the_disk_is_ended_with_its_reason(start, monkeypat
     assert (end.status, end.was_asked, end.reason.code) == (Status.ERROR, False, "too_much_output")
 
 
-def test_output_that_takes_longer_to_read_than_to_print_ends_in_time(tmp_path: Path) -> None:
+def test_output_that_takes_longer_to_read_than_to_print_ends_in_time(tmp_path):
     arguments = ("seq", "-f", "step %.0f val_loss 0.5", "{batch_size}")
     command = TrainingCommand(arguments=arguments, metric="val_loss", folder=tmp_path)
     with following(command, tmp_path, batch_size=100_000) as training:
