@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ from batchlab.app import subjects as workload_subject
 from batchlab.app.advice_session import SEARCH, TARGET, AdviceSession
 from batchlab.app.advise import advised
 from batchlab.app.question import asked
-from batchlab.app.report import Advised, advice_of, stored
+from batchlab.app.report import advice_of, stored
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.errors import BatchlabError, BudgetError, UsageError, WorkloadError
 from batchlab.measure.profile import Profile, ProfilePoint
@@ -144,7 +144,6 @@ def test_the_question_holds_what_was_asked_and_the_store_what_was_answered(lab, 
     assert len(study.records) == advice.n_trials > 0
     assert {record.trial.scaling_rule for record in study.records} == {"none"}
     assert study.spent_s > 0
-    assert answer is not None
     assert answer.advice == advice
 
 
@@ -193,11 +192,11 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
 
     assert again == before
     assert children == ["see_model"]  # what it is known by
-    assert len(advisor.questions) == 1
-    assert [len(each.points) for each in profiling.made] == [
-        1,
-        3,
-    ]  # its own for the pilot, then all
+    # Its own size for the pilot, then all.
+    assert [len(each.points) for each in profiling.made] == [1, 3]
+    (question,) = advisor.questions
+    assert [size for size, _ in question.rules] == [10, 20, 50]
+    assert stored(lab, None).profile == profiling.made[-1]
 
 
 @pytest.mark.slow
@@ -224,9 +223,9 @@ def test_another_question_is_another_study(lab, asks_nothing):
 
 
 def test_a_stage_is_announced_once():
-    told, unused = Told(), cast("Any", None)
+    told = Told()
     subject = about("advise", tiny(), listener=told)
-    session = AdviceSession(unused, subject, unused)
+    session = AdviceSession(None, subject, None)
 
     for purpose in get_args(Purpose) * 2:
         session.asked([subject.reference], purpose)
@@ -267,7 +266,6 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
         def _end(self, run: Any, outcome: Outcome) -> None:
             nonlocal now_s
             record = self._store.record(run.request.trial.trial_id)
-            assert record is not None
             now_s += 0.5 * (record.steps - run.from_step)
             super()._end(run, outcome)
 
@@ -462,21 +460,6 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     assert [option.runs for option in options] == [True, True, True, False]
 
 
-def test_an_answer_comes_with_the_profile_and_rules_of_all_batch_sizes(
-    lab, asks_nothing, profiling
-):
-    advise(lab)
-
-    question = asks_nothing.questions[-1]
-    sizes = [option.batch_size for option in question.options]
-    assert sizes == [10, 20, 50]
-    assert [size for size, _ in question.rules] == sizes
-    answer = stored(lab, None)
-    assert isinstance(answer, Advised)
-    assert [len(made.points) for made in profiling.made] == [1, 3]
-    assert answer.profile == profiling.made[-1]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("is_profiled", by_day([True, False], [True]))
 def test_first_runs_that_the_budget_cut_go_on_when_asked_again(
@@ -533,13 +516,12 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     (question,) = asks_nothing.questions
     step_s = {option.step_s.estimate or 0.0 for option in question.options}
     assert sorted(step_s) == pytest.approx([STEP_S / 100])
-    plan = asks_nothing.engines[-1]._inner._plan  # type: ignore[attr-defined]
+    plan = asks_nothing.engines[-1]._inner._plan
     assert plan.step_s[10] == pytest.approx(STEP_S)
     assert any("those of a GPU" in reason_text(caveat) for caveat in advice.caveats)
     assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
     # The report made again shows the profile that was given.
     again = stored(lab, None)
-    assert isinstance(again, Advised)
     assert (again.advice, again.profile) == (advice, replace(gpu, memory_limit_bytes=10**9))
     figures = advice_figures(made_up_advice(), again.study, again.profile)
     assert "ran alone on a GPU" in figures[3].notes[0]

@@ -22,6 +22,7 @@ from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.estimate import Reason
 from batchlab.records.run import RunLength, RunRequest
 from batchlab.records.trial import Status, Target, TrialRecord
+from batchlab.runs import process_engine
 from batchlab.runs.contract import CostModel, RunPlan, run_all
 from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.workers import _WORTH_A_BUILD, NODE_LOST, Heard, LocalWorkers
@@ -118,9 +119,16 @@ def test_a_free_core_never_waits_for_the_slowest_of_a_round(engine, store, monke
     assert later.resumed_from_steps[-1:] == (stopped_at,)
 
 
-def test_a_finished_run_without_its_checkpoint_begins_again_with_a_warning(engine, store):
+@pytest.mark.parametrize("lost", ["its checkpoint", "its library versions"])
+def test_a_finished_run_that_cannot_go_on_begins_again_with_a_warning(
+    lost, engine, store, monkeypatch
+):
     engine._listener = told = Told()
-    store.checkpoint_path(ran(engine, steps=4).trial.trial_id).unlink()
+    trial_id = ran(engine, steps=4).trial.trial_id
+    if lost == "its checkpoint":
+        store.checkpoint_path(trial_id).unlink()
+    else:
+        monkeypatch.setattr(process_engine, "library_versions", lambda: (("torch", "0.1"),))
 
     assert ran(engine, steps=8).resumed_from_steps == ()
     assert ["so it begins again" in warning for warning in told.warnings] == [True]
@@ -364,7 +372,7 @@ def test_a_beginning_is_not_used_if_damaged_or_watched(tmp_path, everything):
     ],
 )
 def test_the_constant_part_of_a_schedule_ends_where_its_rate_first_changes(schedule, until):
-    assert constant_until(schedule) == until  # type: ignore[arg-type]
+    assert constant_until(schedule) == until
 
 
 # Runs trained by what was built for their workload, and by PyTorch where that can't be
@@ -442,5 +450,5 @@ def _without_compiler(line: object, packed: PackedWorkload, trial: object) -> ob
     from batchlab.training.native import build
     from batchlab.training.native.trainer import built_for
 
-    build.compiler_of_this_machine = lambda: None  # type: ignore[assignment]
-    return built_for(packed.unpack(), trial)  # type: ignore[arg-type]
+    build.compiler_of_this_machine = lambda: None
+    return built_for(packed.unpack(), trial)
