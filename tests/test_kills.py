@@ -1,4 +1,4 @@
-"""kill -9 and Ctrl-C of sweeps and advices: they go on to the same numbers and decisions."""
+"""Sweeps and advices that are ended from outside: they go on to the same numbers and decisions."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from tests.reference.killed_studies import (
     kill_script,
     killed_studies_end_the_same,
     marked,
+    observed,
+    records_of,
     started,
     sweep_of_script,
     sweep_of_workload,
@@ -29,6 +32,7 @@ from tests.reference.saving_script import pids, saving_script
 from tests.reference.user_file import write_user_file
 
 from batchlab.runs.replay import JournalEntry
+from batchlab.script.supervisor import descendants
 
 # The first is enough on a quiet machine; a busy one may not even begin in it.
 BUDGETS_S = (12.0, 30.0, 90.0, 180.0)
@@ -155,3 +159,36 @@ def test_an_advice_about_a_script_killed_at_random_moments_goes_on_with_its_deci
     assert decisions_in(store)[: len(before)] == before, f"seed {seed}: it decided anew"
     assert not [pid for pid in pids(tmp_path) if is_alive(pid)]
     assert marked(store) == ()
+
+
+SIGNALS = [(own, number) for own in (True, False) for number in (signal.SIGHUP, signal.SIGTERM)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("own_command", "number"),
+    by_day(SIGNALS, SIGNALS[:1]),  # a sweep of a workload is interrupted by Ctrl-C by day
+)
+def test_a_signal_to_all_processes_of_a_study_makes_no_result_and_leaves_none(
+    own_command, number, tmp_path
+):
+    write_user_file(tmp_path)
+    store = tmp_path / "lab.db"
+    command = ["sweep", "mine.py:workload", "--batch-sizes", "16", "--epochs", "2000"]
+    command += ["--store", str(store)]
+    if own_command:
+        command = sweep_of_script(store, resumes=True, sizes="16", seeds=1)
+    process = started(tmp_path, *command)
+    wait_until(lambda: observed(records_of(store)), process)
+
+    below = descendants(process.pid)
+    for pid in below:
+        with suppress(ProcessLookupError):  # one that was told before has ended it already
+            os.kill(pid, number)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=WITHIN_S)
+
+    assert process.returncode == 130, said
+    assert said.splitlines()[-1].startswith("interrupted; everything so far is stored.")
+    assert [pid for pid in below if is_alive(pid)] == []
+    assert [record.status for record in records_of(store)] == [None]

@@ -23,7 +23,8 @@ def test_a_wrong_call_is_told_in_this_line_and_leaves_no_file(
     call, name, given, told, tmp_path, monkeypatch, children
 ):
     monkeypatch.chdir(tmp_path)
-    arguments = {"workload": tiny()} | eval(f"dict({given})", {"tiny": tiny, "nn": nn})
+    named = {"tiny": tiny, "nn": nn, "batchlab": batchlab}
+    arguments = {"workload": tiny()} | eval(f"dict({given})", named)
 
     with pytest.raises(BatchlabError) as caught:
         getattr(batchlab, name)(**arguments)

@@ -154,3 +154,26 @@ def test_a_sweep_takes_what_it_is_given_and_else_what_the_workload_has():
         assert trial.plan.epoch_at(subject.length.last_step(trial)) == epochs
     advised = about("advise", shaped, epochs=4).trial(50, 0.1, seed=0)
     assert advised.horizon_steps == 8
+
+
+PLANS = {"batch_sizes": (10, 40), "epochs": 4, "plans": ("small", "large", "grow", "decay")}
+
+
+def test_plans_have_their_own_sizes_rates_and_lengths():
+    trials = about("sweep", tiny(), **(PLANS | {"plans": ("grow", "decay")})).trials
+    shaped = about("sweep", tiny(schedule=lambda done: 1 - 0.5 * done), **PLANS).trials
+    without = about("sweep", tiny(), **(PLANS | {"plans": None})).trials
+    every = about("sweep", tiny(), **PLANS).trials
+
+    assert set(without) == set(every[:2])  # a sweep of batch sizes gives plans its trials
+    assert {
+        trial.largest_batch_size: [(s.batch_size, s.rate_factor) for s in trial.stages]
+        for trial in trials
+    } == {
+        10: [(10, 1 / 4), (10, 1 / 16), (10, 1 / 64)],
+        40: [(40, 1.0), (40, 1 / 4), (40, 1 / 16)],
+    }
+    assert [trial.horizon_steps for trial in shaped] == [40, 12, 23, 40]
+    # 16 times 20, its own, is more than there are.
+    own = about("sweep", tiny(), plans=("small", "large", "decay"))
+    assert own.batch_sizes == (20, 100)

@@ -185,6 +185,16 @@ def test_a_child_may_start_workers_for_a_dataset(lab):
     assert record.status is Status.OK
 
 
+@pytest.mark.slow
+def test_a_batch_size_on_the_way_of_a_plan_is_timed_too(lab):
+    study = run(lab, plans=("grow",), batch_sizes=(5, 50), epochs=20)
+
+    (grown,) = study.records
+    assert grown.status is Status.OK
+    assert {timing.batch_size for timing in study.timings} == {5, 20, 50}
+    assert study.train_s(grown.trial, grown.steps) is not None
+
+
 def test_a_wider_sweep_trains_only_what_is_new(lab, children):
     first = run(lab)
     children.clear()

@@ -13,8 +13,8 @@ import pytest
 from tests.reference.local_engine import plan_on
 from tests.reference.small_workloads import small_trial, small_workload
 
-from batchlab import Cluster, sweep
-from batchlab.errors import BatchlabError, ClusterError, EditedError, UsageError, WorkloadError
+from batchlab import Cluster
+from batchlab.errors import BatchlabError, ClusterError, EditedError, WorkloadError
 from batchlab.machine import library_versions
 from batchlab.processes.children import Ended
 from batchlab.processes.packed_workload import PackedWorkload
@@ -54,24 +54,6 @@ def test_a_node_takes_as_many_trials_as_it_has_places(cluster, device, resources
     asked = cluster.for_device(device)
 
     assert asked.devices(asked.places(resources)) == devices
-
-
-@pytest.mark.parametrize(
-    ("cpus", "gpus", "device", "said"),
-    [
-        (1.5, None, "cpu", "CPUs per trial 1.5: expected a whole number"),
-        (1, 2.0, "cuda", "GPUs per trial 2 with device cuda: expected more than 0, at most 1"),
-        (1, 0.0, "cuda", "GPUs per trial 0 with device cuda: expected more than 0"),
-    ],
-)
-def test_what_no_node_can_give_is_refused(cpus, gpus, device, said):
-    with pytest.raises(UsageError, match=said):
-        Cluster(cpus_per_trial=cpus, gpus_per_trial=gpus).for_device(device)
-
-
-def test_something_else_than_a_cluster_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"cluster 'auto': expected a batchlab\.Cluster"):
-        sweep("mnist-softmax", cluster="auto", store=tmp_path / "lab.db")  # type: ignore[arg-type]
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch):
