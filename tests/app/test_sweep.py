@@ -297,27 +297,22 @@ def test_a_trial_that_diverges_is_kept_and_not_tried_again(lab, children):
 
 SCRIPT = """
 import os, sys
-from batchlab.app.subjects import WorkloadSubject
-from batchlab.processes.children import Ended
-from tests.reference.made_up import made_up_timing
 import batchlab, torch
+from batchlab.app.subjects import WorkloadSubject
+from tests.app.conftest import timed_at_once
+from tests.reference.tiny_workload import tiny
 
-WorkloadSubject.timed = lambda self, trial, timeout_s: Ended(
-    value=made_up_timing(trial.batch_size, step_s=1e-4, workload_id=trial.workload_id)
-)
-x = torch.randn(100, 4, generator=torch.Generator().manual_seed(0))
+WorkloadSubject.timed = timed_at_once
 
 def loss(model, batch):
     if model.training:
         with open(sys.argv[2], "a") as log:
             log.write(f"{os.getpid()}\\n")
-    return torch.nn.functional.mse_loss(model(batch[0]), batch[0])
+    return torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
 
 print("the script runs", flush=True)
-workload = batchlab.Workload(
-    name="script", model=lambda: torch.nn.Linear(4, 4), train=(x,), validation=None, loss=loss
-)
-study = batchlab.sweep(workload, batch_sizes=(1, 2, 4), seeds=2, epochs=3, store=sys.argv[1])
+grid = {"batch_sizes": (1, 2, 4), "seeds": 2, "epochs": 3}
+study = batchlab.sweep(tiny(loss=loss), **grid, store=sys.argv[1])
 print([record.status.value for record in study.records])
 """
 
@@ -326,8 +321,8 @@ print([record.status.value for record in study.records])
 def test_two_sweeps_at_once_on_one_store_train_every_step_once(lab):
     log, script = lab.parent / "log", lab.parent / "script.py"
     script.write_text(SCRIPT)
-    environment = {"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"}
-    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, str(script), str(lab), str(log)]
     processes = [subprocess.Popen(command, **pipes, env=environment) for _ in range(2)]
 

@@ -13,6 +13,8 @@ from batchlab.app import report as reporting
 from batchlab.app.question import Request
 from batchlab.app.report import Advised
 from batchlab.cli import main as cli
+from batchlab.cli import options
+from batchlab.cli.options import Invocation
 from batchlab.report.text import on_a_terminal
 from batchlab.words.reasons import reason_text
 
@@ -106,3 +108,20 @@ def test_an_answer_that_is_less_sure_than_required_is_told_by_the_exit_code(
         assert done.code == code
         assert json.loads(done.out)["chance"] == chance
         assert done.err == (f"not met: {' '.join(required)}\n" if code else "")
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "page", "reserved_s"),
+    [
+        (60.0, Path("page.html"), 4.0),
+        (6.0, Path("page.html"), 3.0),  # never more than half of a budget
+        (60.0, None, 1.7),  # text alone
+    ],
+)
+def test_what_showing_the_results_takes_is_reserved_beside_what_is_gone(
+    budget_s, page, reserved_s, monkeypatch
+):
+    monkeypatch.setattr(options.time, "monotonic", lambda: 103.0)
+    found = Invocation(command_line="batchlab sweep", started_s=100.0)
+
+    assert found.reserved_s(budget_s, page) == pytest.approx(3.0 + reserved_s)

@@ -6,8 +6,10 @@ from tests.reference.terminal import Terminal, in_a_terminal, lines_in
 from tests.reference.user_file import write_user_file
 
 from batchlab.app.progress import ProgressLines
+from batchlab.cli.output import as_wide_as_stdout
 from batchlab.cli.progress import ProgressDisplay, progress_on_stderr
 from batchlab.records.progress_listener import ProgressListener
+from batchlab.report.text import terminal_width
 
 
 def test_a_pipe_gets_lines_a_terminal_a_display_and_who_wants_it_quiet_nothing(monkeypatch):
@@ -60,3 +62,15 @@ def test_a_command_tells_a_terminal_its_stages_and_ends_with_the_result(tmp_path
     assert any(line.startswith("The store: ") for line in lines)
     in_one_piece = [i for i, line in enumerate(lines) if line.startswith("Command: ")]
     assert all(len(line) <= 50 for i, line in enumerate(lines) if i not in in_one_piece)
+
+
+def test_a_text_is_as_wide_as_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    widths = []
+
+    for stdout in (sys.stdout, Terminal()):  # a pipe, and a terminal
+        monkeypatch.setattr(sys, "stdout", stdout)
+        with as_wide_as_stdout():
+            widths.append(terminal_width() or 88)
+
+    assert widths == [88, 60]

@@ -67,13 +67,12 @@ def test_processes_share_each_batch_and_miss_none(world_size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_workers_that_fetch_ahead_change_nothing(seed):
-    n, plan = drawn(seed)
+def test_workers_that_fetch_ahead_change_nothing():
+    n, plan = drawn(0)
 
-    loader = DataLoader(range(n), batch_sampler=sampler_of(n, plan, seed=seed), num_workers=2)
+    loader = DataLoader(range(n), batch_sampler=sampler_of(n, plan), num_workers=2)
 
-    assert [batch.tolist() for batch in loader] == list(sampler_of(n, plan, seed=seed))
+    assert [batch.tolist() for batch in loader] == list(sampler_of(n, plan))
 
 
 def test_a_second_pass_is_refused_and_a_look_at_the_first_batch_is_none():

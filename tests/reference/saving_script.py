@@ -6,7 +6,6 @@ from pathlib import Path
 import batchlab
 from batchlab.script.command import TrainingCommand
 
-EXAMPLES = 2000
 # Every step takes a number from its own random stream, so that a step done twice or left out shows.
 _SOURCE = (
     f"""
@@ -54,12 +53,12 @@ while step < total:
 )
 
 
-def saving_script(folder: Path, *more: str, resumes=True, **fields: object) -> TrainingCommand:
+def saving_script(folder: Path, *more: str, resumes=True) -> TrainingCommand:
     """The command of a script that is written into a folder.
 
     `starts.txt` in the folder tells how it was started. `more` are further arguments in pairs:
     "--pause" seconds a step, "--last-save" the last step that may be saved, "--fill" the step at
-    which the disk is filled; `fields` are those of the command.
+    which the disk is filled.
     """
     (folder / "train.py").write_text(_SOURCE)
     arguments = (
@@ -69,9 +68,8 @@ def saving_script(folder: Path, *more: str, resumes=True, **fields: object) -> T
         *(("--resume", "{resume_from}") if resumes else ()),
         *more,
     )
-    usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.5}
-    usual |= {"arguments": arguments, "folder": folder}
-    return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
+    known = {"metric": "val_loss", "examples": 2000, "batch_size": 16, "learning_rate": 0.5}
+    return TrainingCommand(arguments=arguments, folder=folder, **known)
 
 
 def starts(folder: Path) -> list[str]:

@@ -64,7 +64,7 @@ def training_script(
     ]
     usual = {"metric": "val_loss", "examples": EXAMPLES, "batch_size": 16, "learning_rate": 0.1}
     usual |= {"arguments": arguments, "folder": folder}
-    return TrainingCommand(**{**usual, **fields})  # type: ignore[arg-type]
+    return TrainingCommand(**{**usual, **fields})
 
 
 def with_own_rate(command: TrainingCommand) -> TrainingCommand:

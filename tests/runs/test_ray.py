@@ -17,10 +17,9 @@ from tests.reference.killed_studies import numbers
 from tests.reference.local_engine import engine_on, plan_on
 from tests.reference.made_up_study import store_with_study
 from tests.reference.small_workloads import small_trial, small_workload
-from tests.reference.told import Told
 
 from batchlab.app.advise import advise
-from batchlab.app.report import Advised, stored
+from batchlab.app.report import stored
 from batchlab.errors import ClusterError
 from batchlab.machine import place_here
 from batchlab.processes.children import Ended
@@ -133,7 +132,6 @@ def test_a_worker_or_a_node_killed_changes_no_number(on_nodes, nodes, tmp_path, 
         list(engine._workers.heard(timeout_s=0.2))
 
     assert engine.n_workers == 2  # what joins is taken
-    assert isinstance(told, Told)
     assert numbers([*records, *others]) == expected
     assert sum("was lost under it (" in text for text in told.warnings) == 2
 
@@ -189,7 +187,6 @@ def test_an_advice_trains_on_nodes_and_times_steps_here(nodes, tmp_path, monkeyp
     )
     found = stored(lab, None)
 
-    assert isinstance(found, Advised)
     assert {each.trial.trial_id for each in found.study.records} <= set(started)
     assert {timing.place for point in found.profile.points for timing in point.timings} == {
         place_here("cpu")

@@ -93,17 +93,6 @@ class InProcess(io.StringIO):
         )
 
 
-def run_in_process(patch: pytest.MonkeyPatch) -> Clock:
-    """Have looks run their scripts in this process, and return the clock that they go by."""
-    clock = Clock()
-    patch.setattr("batchlab.script.look.time", SimpleNamespace(monotonic=lambda: clock.now_s))
-    patch.setattr(
-        "batchlab.script.look.FollowedTraining",
-        lambda *command_and_values, **options: InProcess(clock, *command_and_values, **options),
-    )
-    return clock
-
-
 def checked(
     command: TrainingCommand, folder: Path, *, limit_s: float = 60.0, proves: bool = True
 ) -> WorkloadSummary:
@@ -123,7 +112,12 @@ def checked(
 
 @pytest.fixture
 def clock(monkeypatch):
-    return run_in_process(monkeypatch)
+    """The clock of looks, which run their scripts in this process."""
+    clock = Clock()
+    now = SimpleNamespace(monotonic=lambda: clock.now_s)
+    monkeypatch.setattr("batchlab.script.look.time", now)
+    monkeypatch.setattr("batchlab.script.look.FollowedTraining", partial(InProcess, clock))
+    return clock
 
 
 @pytest.mark.slow
