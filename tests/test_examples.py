@@ -100,7 +100,7 @@ def test_the_two_lines_say_nothing_outside_a_study(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(GROWING, ["plain", "on_accelerate"]))
+@pytest.mark.parametrize("name", by_day(GROWING, ["plain"]))
 def test_it_takes_the_steps_of_the_plan_at_its_rates(name, tmp_path):
     needed, rate = GROWING[name]
     missing = [module for module in needed if importlib.util.find_spec(module) is None]

@@ -39,6 +39,7 @@ def texts(path: Path) -> Iterator[str]:
             yield token.string.lstrip("# ")
 
 
+@pytest.mark.slow
 def test_docstrings_and_comments_are_plain_english():
     written = [(path, text) for path in SOURCES for text in texts(path) if text]
 

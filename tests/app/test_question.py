@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tests.app.conftest import about
 from tests.reference.command_engine import command_summary
 from tests.reference.tiny_workload import tiny
@@ -62,15 +63,16 @@ def test_a_script_in_a_sweep_trains_to_its_own_end_unless_it_takes_its_length(
 
 
 @pytest.mark.parametrize("is_usual", [True, False])
-def test_what_nobody_gave_is_the_usual(tmp_path, is_usual):
-    more = "" if is_usual else ", batch_size=20"
-    (tmp_path / "mine.py").write_text(
-        "import torch, batchlab\nworkload = batchlab.Workload(name='mine', "
-        "model=lambda: torch.nn.Linear(4, 3), train=(torch.randn(200, 4), torch.zeros(200)), "
-        f"loss=lambda model, batch: model(batch[0]).mean(){more})"
+def test_what_nobody_gave_is_the_usual(is_usual):
+    bare = batchlab.Workload(
+        name="mine",
+        model=lambda: torch.nn.Linear(4, 3),
+        train=(torch.randn(200, 4), torch.zeros(200)),
+        loss=lambda model, batch: model(batch[0]).mean(),
     )
+    given = bare if is_usual else replace(bare, batch_size=20)
 
-    subject = about("advise", f"{tmp_path}/mine.py:workload", budget=None)
+    subject = about("advise", given, budget=None)
 
     reference = subject.reference
     assert (reference.batch_size, reference.learning_rate) == (64 if is_usual else 20, 0.01)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests.reference.training_script import TIMED_SOURCE, training_script
 
+pytestmark = pytest.mark.slow
+
 OWN = ("--", sys.executable, "-I", "-S", "-u", "train.py", "--batch-size", "{batch_size}")
 RATE = ("--lr", "{learning_rate}", "--seed", "{seed}")
 TOLD = ("--metric", "val_loss", "--examples", "2000", "--batch-size", "16")
@@ -20,7 +22,6 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.slow
 def test_a_file_says_the_same_as_the_command_line(do, script):
     shorter = (script / "train.py").read_text().replace("default=40", "default=3")
     (script / "train.py").write_text(shorter)
@@ -51,7 +52,6 @@ def test_a_file_says_the_same_as_the_command_line(do, script):
     assert again == whole
 
 
-@pytest.mark.slow
 def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(do, script):
     training_script(script, source=TIMED_SOURCE)
     profile = ("profile", "--examples", "2000", "--batch-sizes", "16,32")
@@ -62,7 +62,6 @@ def test_a_profile_needs_no_metric_and_measures_no_batch_size_that_nobody_named(
     assert all(point["peak_bytes"] > 1e6 for point in points)
 
 
-@pytest.mark.slow
 def test_a_command_is_advised_on_and_again_at_once(do, script):
     training_script(script, source=TIMED_SOURCE)
     advise = ("advise", *TOLD, "--learning-rate", "0.1", "--batch-sizes", "16,64,256")

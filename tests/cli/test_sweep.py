@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 from tests.app.conftest import timed_at_once
 from tests.cli.conftest import Done
-from tests.reference.killed_studies import observed, records_of, started, wait_until
+from tests.reference.killed_studies import done_here, observed, records_of, started, wait_until
 from tests.reference.user_file import write_user_file
 
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.measure.measurements import on_request
 from batchlab.records.trial import Status
 from batchlab.store.store import Store
+
+pytestmark = pytest.mark.slow
 
 EPOCH = ["--epochs", "1"]
 
@@ -26,7 +28,6 @@ def do(do: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     return do
 
 
-@pytest.mark.slow
 def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(do, tmp_path):
     write_user_file(
         # Of a batch that the check does not try: it would refuse the workload.
@@ -45,7 +46,6 @@ def test_trials_that_ended_in_an_error_end_the_command_in_one_after_its_results(
     assert "1 of 1 trials ended in an error, first ZeroDivisionError" in done.err.splitlines()[-1]
 
 
-@pytest.mark.slow
 def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(do, tmp_path):
     mean = 'metrics={"error": lambda model, batch: batch[0].double().mean()}'
     write_user_file(tmp_path, fields=f'validation="split", {mean}')
@@ -62,7 +62,6 @@ def test_each_seed_draws_its_validation_the_same_for_all_batch_sizes(do, tmp_pat
     assert validated_on[0] != validated_on[1]
 
 
-@pytest.mark.slow
 def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path):
     write_user_file(
         tmp_path,
@@ -78,7 +77,6 @@ def test_json_is_the_only_thing_on_the_stdout_of_a_process(tmp_path):
     assert "building" in err
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "interrupt",
     [
@@ -109,13 +107,12 @@ def test_an_interrupted_process_stores_everything_and_says_how_to_go_on(interrup
     assert "Traceback" not in err
     before = records_of(store)
     assert None in [record.status for record in before]
-    out, err = started(tmp_path, *request, "--steps", "500").communicate(timeout=120)
+    done_here(tmp_path, *request, "--steps", "500")
     after = records_of(store)
-    assert any(record.resumed_from_steps for record in after), (before, err)
+    assert any(record.resumed_from_steps for record in after), before
     assert all(record.steps >= 500 for record in after)
 
 
-@pytest.mark.slow
 def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path):
     write_user_file(tmp_path)
     arguments = [
@@ -134,7 +131,6 @@ def test_a_budget_is_a_ceiling_on_the_whole_command(tmp_path):
     assert (tmp_path / "page.html").exists()
 
 
-@pytest.mark.slow
 def test_what_is_asked_for_is_measured_stored_and_on_the_page(do, tmp_path):
     write_user_file(tmp_path)
     asked = ["--batch-sizes", "20,50", "--epochs", "2", "--measure", "sharpness"]

@@ -48,7 +48,7 @@ def stage_from(plan: BatchPlan, samples: int) -> Stage:
 
 
 CONSTANT = [constant_plan(*sizes, drop_last=drop) for sizes in CONFIGURATIONS for drop in (0, 1)]
-every_plan = pytest.mark.parametrize("plan", [*CONSTANT, *map(staged_plan, range(60))])
+every_plan = pytest.mark.parametrize("plan", [*CONSTANT, *map(staged_plan, range(40))])
 
 
 @every_plan

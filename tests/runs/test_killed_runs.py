@@ -137,7 +137,7 @@ def is_killed_while_it_runs(path: Path, seed: int, dies_at: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_kills", by_day([10, 200], [10]))
+@pytest.mark.parametrize("n_kills", by_day([5, 200], [5]))
 def test_kills_on_a_slow_machine_lose_no_evaluation(n_kills, tmp_path, monkeypatch):
     monkeypatch.setattr(plain, "time", plain.time)  # put back what the studies replace
     chance = random.Random(20_261_127)

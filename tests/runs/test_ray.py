@@ -81,10 +81,6 @@ def agents() -> list[psutil.Process]:
     return [each for each in found if "ray::NodeAgent" in " ".join(each.info["cmdline"] or ())]
 
 
-def trained_in(agent: psutil.Process) -> list[psutil.Process]:
-    return agent.children(recursive=True)
-
-
 @pytest.mark.nightly
 def test_trials_on_two_nodes_are_local_ones_bit_for_bit(on_nodes, store, tmp_path, packed):
     engine = on_nodes()
@@ -148,11 +144,11 @@ sweep("mnist-softmax", batch_sizes=(64, 256), seeds=2, epochs=40, store=sys.argv
 def test_a_driver_killed_leaves_nothing_running_and_is_taken_up_to_the_same_answer(nodes, tmp_path):
     killed, whole = str(tmp_path / "killed.db"), str(tmp_path / "whole.db")
     driver = subprocess.Popen([sys.executable, "-c", DRIVER, nodes.address, killed])
-    while not any(trained_in(agent) for agent in agents()):
+    while not any(agent.children() for agent in agents()):
         assert driver.poll() is None
         time.sleep(0.1)
     time.sleep(2.0)
-    running = [each for agent in agents() for each in (agent, *trained_in(agent))]
+    running = [each for agent in agents() for each in (agent, *agent.children(recursive=True))]
     driver.kill()
     driver.wait()
     _, left = psutil.wait_procs(running, timeout=5.0)

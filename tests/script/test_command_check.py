@@ -94,9 +94,8 @@ class InProcess(io.StringIO):
 
 
 def checked(
-    command: TrainingCommand, folder: Path, *, limit_s: float = 60.0, proves: bool = True
+    command: TrainingCommand, folder: Path, *, limit_s=60.0, proves=True, workload_id="check"
 ) -> WorkloadSummary:
-    workload_id = f"check-{uuid.uuid4().hex}"
     check = CommandCheck(
         command,
         workload_id=workload_id,
@@ -104,10 +103,7 @@ def checked(
         limit_s=limit_s,
         tell=lambda text: None,
     )
-    try:
-        return check.summary(proves=proves)
-    finally:
-        assert living(workload_id) == ()
+    return check.summary(proves=proves)
 
 
 @pytest.fixture
@@ -122,8 +118,10 @@ def clock(monkeypatch):
 
 @pytest.mark.slow
 def test_processes_that_train_are_checked_and_ended(tmp_path):
-    facts = checked(training_script(tmp_path), tmp_path)
+    workload_id = f"check-{uuid.uuid4().hex}"
+    facts = checked(training_script(tmp_path), tmp_path, workload_id=workload_id)
 
+    assert living(workload_id) == ()
     assert (facts.warnings, facts.n_train, facts.takes_rate) == ((), 2000, True)
     assert 0 < (facts.start_s or 0) < 30
 
