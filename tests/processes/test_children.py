@@ -86,6 +86,20 @@ def test_a_child_hears_that_it_should_stop_and_not_ctrl_c_in_the_terminal():
     assert child.wait().value == "stopped"
 
 
+def test_a_request_to_stop_holds_until_the_next_message():
+    child = Child(packed_functions.echo)
+    child.send("wait")
+    child.ask_to_stop()
+    first = child.receive()
+    child.send("go on")
+    second = child.receive()
+    child.end()
+    child.send("too late")
+
+    assert (first, second) == (("wait", True), ("go on", False))
+    assert not child.is_alive()
+
+
 @pytest.mark.slow
 def test_a_child_ends_when_its_parent_is_killed(tmp_path):
     """The server starts without torch, and never runs the script of its caller again."""

@@ -99,3 +99,12 @@ def count_until_asked_to_stop(line: Line) -> str:
 
 def blocked_signals(line: Line) -> list[int]:
     return [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, [])]
+
+
+def echo(line: Line) -> None:
+    """Send each received message back, with whether this process was asked to stop since."""
+    while True:
+        message = line.receive()
+        while message == "wait" and not line.asked_to_stop():
+            time.sleep(0.001)
+        line.say((message, line.asked_to_stop()))

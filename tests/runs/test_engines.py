@@ -24,7 +24,7 @@ from batchlab.runs.process_engine import ProcessEngine
 from batchlab.runs.replay import Journal, ReplayingEngine
 from batchlab.store.store import Store
 
-KINDS = ("this machine", "replayed", "script", "recorded")
+KINDS = ("this machine", "kept processes", "replayed", "script", "recorded")
 
 
 @dataclass
@@ -71,6 +71,11 @@ def lab(request, packed):
     def this_machine(folder: Path, budget_s: float) -> Engine:
         return engine_on(store_with_study(folder / "lab.db"), packed, budget_s=budget_s)
 
+    def kept_processes(folder: Path, budget_s: float) -> Engine:
+        engine = this_machine(folder, budget_s)
+        engine._workers.keeps_processes = True  # as on a GPU
+        return engine
+
     def script(folder: Path, budget_s: float) -> Engine:
         return command_engine(saving_script(folder, "--pause", "0"), folder, budget_s=budget_s)
 
@@ -98,6 +103,7 @@ def lab(request, packed):
     of_grid = {"sizes": (16, 32, 32), "rate": 0.2, "target": Target(metric="loss", **loss)}
     made = {
         "this machine": Lab("this machine", this_machine, **of_points),
+        "kept processes": Lab("kept processes", kept_processes, **of_points),
         "replayed": Lab("replayed", replayed, **of_grid),
         "script": Lab("script", script, (16, 8, 64), 0.5, Target(metric="val_loss", **loss)),
         "recorded": Lab("recorded", recorded, **of_grid),
@@ -141,7 +147,11 @@ def test_a_trial_asked_for_more_goes_on_from_its_checkpoint_to_the_same_numbers(
         "validation", lab.target.metric
     )
     assert at_once.resumed_from_steps == ()
-    if lab.kind in ("this machine", "Ray"):  # a script may have come further than was asked
+    if lab.kind in (
+        "this machine",
+        "kept processes",
+        "Ray",
+    ):  # a script may have come further than was asked
         assert longer.resumed_from_steps == (12,)
 
 
@@ -168,7 +178,7 @@ def test_a_run_ends_where_its_target_has_held(lab, tmp_path, begun):
     assert begun == trained
 
 
-@only("this machine", "script")
+@only("this machine", "kept processes", "script")
 def test_without_time_nothing_begins_and_what_was_seen_comes_back(lab, tmp_path, begun):
     engine = lab.engine(tmp_path, budget_s=0.0)
     never = lab.ran(engine, 12)
@@ -193,7 +203,7 @@ def test_what_is_cancelled_never_comes_back_and_may_be_asked_for_again(lab, tmp_
 
 
 @pytest.mark.slow
-@only("this machine", "script")
+@only("this machine", "kept processes", "script")
 def test_a_trial_that_another_process_trains_is_waited_for(lab, tmp_path):
     engine = lab.engine(tmp_path)
     with Store(tmp_path / "lab.db") as other, ExitStack() as held:

@@ -1,6 +1,7 @@
 """Runs in processes of this machine: stored, resumed, sharing beginnings, and built natively."""
 
 import multiprocessing
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -178,6 +179,41 @@ def test_a_run_that_stopped_early_is_trained_and_not_begun_again(store, begun):
     assert [note.code for note in first.notes] == ["stopped_early"]
     assert first.evaluations[-1].has_all_splits
     assert (again, begun) == ([first] * 3, [])
+
+
+def test_a_kept_process_trains_run_after_run_until_one_fails_and_changes_no_number(store, tmp_path):
+    def process(model: nn.Module, batch: Any) -> torch.Tensor:
+        return torch.tensor(float(os.getpid() * len(batch[0])))
+
+    def loss(model: nn.Module, batch: Any) -> torch.Tensor:
+        if len(batch[0]) == 1:
+            raise ValueError("one example is too few")
+        return workload.loss(model, batch)
+
+    workload = small_workload(n=40)
+    metrics = {**workload.metrics, "process": Metric(sum=process, better="higher")}
+    packed = PackedWorkload(replace(workload, metrics=metrics, loss=loss))
+
+    def runs(engine: ProcessEngine, *sizes: int) -> list[TrialRecord]:
+        return [ran(engine, batch_size=size, steps=8) for size in sizes]
+
+    engine = engine_on(store, packed)
+    engine._workers.keeps_processes = True
+    first, second, failed, third = runs(engine, 5, 10, 1, 20)
+    (idle,) = engine._workers._idle["cpu"]
+    idle.kill()  # another program kills the process while no run trains
+    idle._process.join()
+    longer = ran(engine, batch_size=20, steps=12)
+    engine.cancel()
+    alone = runs(engine_on(store_with_study(tmp_path / "fresh.db"), packed), 5, 10, 20)
+
+    processes = [each.last("validation", "process") for each in (first, second, third, longer)]
+    assert processes[0] == processes[1]
+    assert len(set(processes)) == 3
+    assert (failed.status, longer.status) == (Status.ERROR, Status.OK)
+    assert list(map(shape, (first, second, third))) == list(map(shape, alone))
+    assert len({each.last("validation", "process") for each in alone}) == 3
+    assert multiprocessing.active_children() == []
 
 
 class LosingWorkers(LocalWorkers):

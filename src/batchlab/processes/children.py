@@ -12,7 +12,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from queue import SimpleQueue
+from typing import Any, Final
 
 from batchlab.errors import BatchlabError, EditedError
 from batchlab.processes.memory import is_out_of_memory, kills_for_memory
@@ -25,6 +26,8 @@ _SERVER_GONE = 255  # the exit code that multiprocessing reports for a child if 
 OWN_END_S = 0.25
 """Seconds to wait after the death of a child before reporting it. If the whole job is being killed,
 this process is dead by then, so it does not report the child's death as a result."""
+
+_STOP: Final = "stop"  # The message that requests that a child stop.
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,12 +42,13 @@ class Ended:
 
 
 class Line:
-    """The child's connection to its parent: sends messages, and receives the request to stop."""
+    """The child's connection to its parent: sends and receives messages and requests to stop."""
 
     def __init__(self, connection: Connection) -> None:
-        """Start a thread that waits for the parent's request to stop."""
+        """Start a thread that receives what the parent sends."""
         self._connection = connection
         self._stop = threading.Event()
+        self._received: SimpleQueue[Any] = SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, message: Any) -> None:
@@ -52,14 +56,22 @@ class Line:
         self._connection.send(message)
 
     def asked_to_stop(self) -> bool:
-        """Return whether the parent has requested that the child stop."""
+        """Return whether the parent has requested a stop since its last other message."""
         return self._stop.is_set()
+
+    def receive(self) -> Any:
+        """Wait for and return the next message that the parent sent with `Child.send`."""
+        return self._received.get()
 
     def _listen(self) -> None:
         try:
             while True:
-                self._connection.recv()
-                self._stop.set()
+                message = self._connection.recv()
+                if message == _STOP:
+                    self._stop.set()
+                else:
+                    self._stop.clear()
+                    self._received.put(message)
         except (EOFError, OSError):
             # The parent has died (perhaps by kill -9), so end: nobody needs the result.
             os._exit(1)
@@ -95,14 +107,31 @@ class Child:
         self.connection.close()
         return self._ended
 
+    def send(self, message: Any) -> None:
+        """Send a message, which the child's function gets from `Line.receive`.
+
+        If the child has ended already, the message is lost, and `receive` reports the end.
+        """
+        with suppress(OSError):
+            self.connection.send(message)
+
     def ask_to_stop(self) -> None:
         """Request that the child stop; the child checks for this request from time to time."""
-        with suppress(OSError):  # the child has ended already, which `receive` reports
-            self.connection.send("stop")
+        self.send(_STOP)
+
+    def is_alive(self) -> bool:
+        """Return whether the child process has not ended."""
+        return self._process.is_alive()
 
     def kill(self) -> None:
         """Kill the child process immediately (SIGKILL)."""
         self._process.kill()
+
+    def end(self) -> None:
+        """Kill the child process and wait for its end; its messages and its result are lost."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
 
     def wait(self) -> Ended:
         """Wait until the child ends, discard its messages, and return how the child ended."""

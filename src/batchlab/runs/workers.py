@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
@@ -38,7 +41,7 @@ Heard = tuple[str, tuple[Evaluation, ...] | Ended]
 
 
 class Workers(Protocol):
-    """The interface to processes that train an engine's runs, each run in a separate process."""
+    """The interface to processes that train an engine's runs."""
 
     @property
     def n(self) -> int:
@@ -68,7 +71,15 @@ class Workers(Protocol):
 
 
 class LocalWorkers:
-    """`Workers` that train runs in child processes: one run per CPU core, or one run on a GPU."""
+    """`Workers` that train runs in child processes: one run per CPU core, or one run on a GPU.
+
+    On a CPU, each run has a new process, which starts in 40 ms. On a GPU, a new process needs
+    seconds to initialize CUDA, so a process trains one run after another until a run raises an
+    error or is killed.
+
+    Attributes:
+        keeps_processes: whether a process trains further runs after its first.
+    """
 
     def __init__(self, packed: PackedWorkload, plan: RunPlan) -> None:
         self._packed = packed
@@ -76,7 +87,10 @@ class LocalWorkers:
         self._measures = measured_at_steps(plan.measures)
         self._build: NativeBuild | None = None
         self._is_ready = False
-        self._children: dict[Connection, tuple[str, Child]] = {}
+        self.keeps_processes = plan.trial.device != "cpu"
+        # The children that train a run, each with the trial's id and its device.
+        self._children: dict[Connection, tuple[str, str, Child]] = {}
+        self._idle: defaultdict[str, list[Child]] = defaultdict(list)  # By device.
 
     @property
     def n(self) -> int:
@@ -101,17 +115,26 @@ class LocalWorkers:
         return Reason.of("trained_by_pytorch", why=ended.reason)
 
     def start(self, task: Task) -> None:
-        """Start a run in a process that the process server forks."""
+        """Start a run in an idle process of its device, or in a process that the server forks."""
         task = replace(task, build=self._build)
-        child = Child(_train_in_child, self._packed, self._measures, task)
-        self._children[child.connection] = task.trial.trial_id, child
+        idle = [child for child in self._idle.pop(task.device, ()) if child.is_alive()]
+        if idle:
+            child = idle.pop()
+            self._idle[task.device] = idle
+        else:
+            child = Child(_train_in_child, self._packed, self._measures, self.keeps_processes)
+        self._children[child.connection] = task.trial.trial_id, task.device, child
+        child.send(task)
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the messages that the child processes send."""
         for connection in wait(list(self._children), timeout=timeout_s):
             assert isinstance(connection, Connection)
-            trial_id, child = self._children[connection]
+            trial_id, device, child = self._children[connection]
             message = child.receive()
+            if isinstance(message, Outcome):
+                self._idle[device].append(child)
+                message = Ended(value=message)
             if isinstance(message, Ended):
                 del self._children[connection]
             yield trial_id, message
@@ -120,21 +143,23 @@ class LocalWorkers:
     # another thread may change `_children` at the same time.
 
     def ask_to_stop(self) -> None:
-        """Send each child process a request to stop."""
-        for _, child in list(self._children.values()):
+        """Send each child process that trains a run a request to stop."""
+        for *_, child in list(self._children.values()):
             child.ask_to_stop()
 
     def kill(self) -> None:
-        """Kill the child processes."""
-        for _, child in list(self._children.values()):
+        """Kill the child processes that train a run."""
+        for *_, child in list(self._children.values()):
             child.kill()
 
     def close(self) -> None:
         """Kill the child processes that are left, and wait for their end."""
-        self.kill()
-        for _, child in self._children.values():
-            child.wait()
+        children = [child for *_, child in self._children.values()]
+        children += itertools.chain.from_iterable(self._idle.values())
+        for child in children:
+            child.end()
         self._children.clear()
+        self._idle.clear()
 
 
 def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeBuild | Reason:
@@ -142,14 +167,29 @@ def _build_in_child(line: Line, packed: PackedWorkload, trial: Trial) -> NativeB
     return built_for(packed.unpack(), trial)
 
 
-def _train_in_child(line: Line, packed: PackedWorkload, measures: AtSteps, task: Task) -> Outcome:
-    torch.set_num_threads(task.threads)
-    memory = PeakMemory(torch.device(task.device))
-    outcome = train(
-        packed.unpack_for(task.trial.seed),
-        task,
-        measures=measures,
-        emit=line.say,
-        stop=line.asked_to_stop,
-    )
-    return replace(outcome, peak_bytes=memory.bytes(), place=place_here(task.device))
+def _train_in_child(
+    line: Line, packed: PackedWorkload, measures: AtSteps, keeps_process: bool
+) -> Outcome:
+    """Train the task that the parent sends, and return the outcome of its run.
+
+    With `keeps_process`, send the outcome as a message, and train further tasks until the parent
+    kills this process.
+    """
+    while True:
+        task: Task = line.receive()
+        torch.set_num_threads(task.threads)
+        memory = PeakMemory(torch.device(task.device))
+        outcome = train(
+            packed.unpack_for(task.trial.seed),
+            task,
+            measures=measures,
+            emit=line.say,
+            stop=line.asked_to_stop,
+        )
+        outcome = replace(outcome, peak_bytes=memory.bytes(), place=place_here(task.device))
+        if not keeps_process:
+            return outcome
+        # Free this run's model and data, so that the next run's peak does not include them.
+        gc.collect()
+        torch.cuda.empty_cache()
+        line.say(outcome)
