@@ -3,6 +3,9 @@
 import re
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from fcntl import LOCK_EX, flock
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +18,17 @@ from tests.reference.small_workloads import (
     cross_entropy,
     everything_workload,
     plateau,
+    points,
     scaled_sgd,
     scaled_step,
     small_mlp,
     small_workload,
 )
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import IterableDataset, TensorDataset
 
 from batchlab.errors import WorkloadError
+from batchlab.measure import loader_speed, steps_check
 from batchlab.measure.steps_check import check_steps
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.workload.builtin import workload_names
@@ -52,7 +57,7 @@ class Kept(nn.Module):
 
     state: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self):
         super().__init__()
         self.net = small_mlp()
         self.n = 0
@@ -89,19 +94,22 @@ SOUND: dict[str, Callable[[], Workload]] = {
 }
 
 
-def without_speed(warnings: Sequence[str]) -> list[str]:
-    return [text for text in warnings if "sets the pace" not in text]
+@pytest.fixture
+def untimed(monkeypatch):
+    """The speed of loaders is not measured."""
+    monkeypatch.setattr(steps_check, "loader_limit", lambda *arguments: None)
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize("name", SOUND)
-def test_a_sound_training_gets_no_warning(name):
-    assert without_speed(warnings_of(SOUND[name]())) == []
+def test_a_sound_training_gets_no_warning(name: str):
+    assert warnings_of(SOUND[name]()) == ()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", workload_names())
-def test_no_built_in_workload_is_warned_of(name):
-    assert without_speed(warnings_of(load_workload(name, {}).workload)) == []
+def test_no_built_in_workload_is_warned_of(name: str):
+    assert warnings_of(load_workload(name, {}).workload) == ()
 
 
 def unseeded(batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -140,26 +148,90 @@ WARNED: dict[str, tuple[Workload, str]] = {
 }
 
 
+@pytest.mark.usefixtures("untimed")
 @pytest.mark.parametrize("name", WARNED)
 def test_what_is_odd_or_kept_where_no_checkpoint_looks_is_told(name):
     workload, text = WARNED[name]
 
-    (warning,) = without_speed(warnings_of(workload))
+    (warning,) = warnings_of(workload)
 
     assert re.search(text, warning)
 
 
-def test_examples_that_are_slow_to_read_are_told():
-    class Slow(TensorDataset):
-        def __getitem__(self, place: int) -> Any:
+class Slow(TensorDataset):
+    """Examples that each take a millisecond, in every process at the same time or in turn."""
+
+    def __init__(self, *columns: Tensor, in_turn: Path | None = None):
+        super().__init__(*columns)
+        self.in_turn = in_turn
+
+    def __getitem__(self, place: int) -> Any:
+        with ExitStack() as turn:
+            if self.in_turn is not None:
+                flock(turn.enter_context(self.in_turn.open("w")), LOCK_EX)
             time.sleep(0.001)
             return super().__getitem__(place)
 
-    train = small_workload().train
-    slow, fast = (warnings_of(small_workload(train=kind(*train))) for kind in (Slow, TensorDataset))
 
-    assert ["so reading sets the pace" in text for text in slow] == [True]
-    assert fast == ()
+class SlowStream(IterableDataset):
+    def __len__(self) -> int:
+        return 40
+
+    def __iter__(self) -> Any:
+        return iter(Slow(*points(40)))
+
+
+def slow_loss(model: nn.Module, batch: Any) -> Tensor:
+    time.sleep(0.0005 * len(batch[0]))
+    return cross_entropy(model, batch)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fetching and training are timed briefly, as on a machine of two cores."""
+    monkeypatch.setattr(loader_speed, "_TIMED_S", 0.02)
+    monkeypatch.setattr(loader_speed, "thread_choices", lambda device: (1, 2))
+
+
+def loader_warnings(**given: Any) -> list[str]:
+    warnings = warnings_of(small_workload(**given))
+    return [text for text in warnings if "so a larger batch would hardly be faster" in text]
+
+
+SLOW = Slow(*points(4000))
+NO_HINT = "; make fetching an example faster"
+
+
+@pytest.mark.slow
+def test_a_loader_that_limits_the_speed_is_told_unless_the_model_does(monkeypatch):
+    assert loader_warnings(train=TensorDataset(*points(40))) == []
+    assert loader_warnings(train=SLOW, loss=slow_loss) == []
+    (stream,) = loader_warnings(train=SlowStream())
+    monkeypatch.setattr(loader_speed, "_SLOW_BATCH_S", 0.005)
+    (slow,) = loader_warnings(train=SLOW)
+
+    for warning in (stream, slow):
+        delivered = re.search(r"workers=0 it delivers (\d+) examples per second", warning)
+        assert delivered is not None
+        assert 100 < int(delivered[1]) < 1000  # an example takes 1 ms, and more on a busy machine
+        assert warning.endswith(NO_HINT)
+
+
+@pytest.mark.slow
+def test_what_more_workers_do_for_a_loader_that_limits_the_speed_is_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(loader_speed, "_TIMED_S", 0.3)
+    (more,) = loader_warnings(train=SLOW)
+    (in_turn,) = loader_warnings(train=Slow(*points(4000), in_turn=tmp_path / "lock"))
+    (most,) = loader_warnings(train=SLOW, workers=2)
+
+    found = re.search(
+        r"with workers=2, training ran at ([\d,]+) examples per second instead of (.+)$", more
+    )
+    assert found is not None
+    faster, now = (int(number.replace(",", "")) for number in found.groups())
+    assert faster > 1.1 * now
+    assert in_turn.endswith("; with workers=2, training was not faster")
+    assert most.endswith(NO_HINT)
 
 
 def test_the_last_batch_of_an_epoch_is_tried_as_it_will_come():
@@ -184,7 +256,7 @@ def no_update(model: nn.Module, optimizer: Any, batch: Any) -> Tensor:
 class Odd(torch.optim.SGD):
     """Keeps what no checkpoint can hold."""
 
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: Any = None):
         super().step(closure)
         self.state[self.param_groups[0]["params"][0]]["odd"] = object()
 

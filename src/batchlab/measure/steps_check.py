@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from batchlab.errors import WorkloadError
 from batchlab.measure.examples import batch_from, places, succeeds
+from batchlab.measure.loader_speed import loader_limit
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.processes.packed_workload import PackedWorkload
 from batchlab.records.trial import Trial
@@ -22,7 +23,7 @@ from batchlab.training.batching import on_device
 from batchlab.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from batchlab.training.evaluator import asking
 from batchlab.training.stepper import Stepper
-from batchlab.workload.data import chosen_part, is_stream, resident
+from batchlab.workload.data import chosen_part, is_stream
 from batchlab.workload.definition import Workload, size_of
 
 _EXAMPLES = 8  # The batch size of most checked steps.
@@ -60,7 +61,7 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> tuple[tuple[str
     steps = _Steps(workload, device)
     n_until_update, warnings = _first_update(workload, steps, n)
     make_and_step_s = (time.perf_counter() - started_s) / n_until_update
-    warnings += _slow_reading(workload, steps, n)
+    warnings += _loader_warnings(workload, device)
     last_batch_runs = True
     if batch_size == workload.batch_size and n_last:
         try:
@@ -129,30 +130,20 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
     return n_taken, ()
 
 
-def _slow_reading(workload: Workload, steps: _Steps, n: int) -> tuple[str, ...]:
-    """Return a warning if all workers together read `n` examples more slowly than a step takes."""
-    in_memory = workload.collate is None and resident(workload.train) is not None
-    if in_memory or is_stream(workload.train):  # the advice to use workers does not apply
+def _loader_warnings(workload: Workload, device: torch.device) -> tuple[str, ...]:
+    """Return a warning if fetching examples limits the speed at the workload's batch size."""
+    workload = replace(workload, schedule=None, scheduler=None)  # steps may exceed an epoch
+    try:
+        trial = replace(_trial_of(workload, workload.batch_size), drop_last=True)
+        warning = loader_limit(workload, trial, device)
+    except Exception:
+        # Do not report a failure of whole batches here, because the trials will report it.
         return ()
-    for _ in range(2):  # use the least of three times, because the first step is slow
-        succeeds(lambda: steps.take(n))
-    if steps.read_s <= steps.step_s * max(1, workload.workers):
-        return ()
-    return (
-        f"reading {n} examples took {1000 * steps.read_s:.2g} ms and their step only "
-        f"{1000 * steps.step_s:.2g} ms, so reading sets the pace: more `workers` may help more "
-        f"than another batch size",
-    )
+    return () if warning is None else (warning,)
 
 
 class _Steps:
-    """Real training steps of a temporary model in training mode, with their durations.
-
-    Attributes:
-        model: the model that is trained.
-        read_s: the shortest time to read a step's examples, in seconds.
-        step_s: the shortest time of a step without the reading, in seconds.
-    """
+    """Real training steps of a temporary model in training mode; `model` is this model."""
 
     def __init__(self, workload: Workload, device: torch.device) -> None:
         self._workload = workload
@@ -160,18 +151,12 @@ class _Steps:
         without_data = _with_few_examples(replace(workload, make_sampler=None), 1)
         self._stepper = _stepper_of(without_data, device, 1)
         self.model = self._stepper.model
-        self.read_s = self.step_s = math.inf
 
     def take(self, n: int) -> float:
         """Take a training step with `n` examples and return its loss."""
         chosen = places(self._workload, n)
-        started_s = time.perf_counter()
         batch = batch_from(self._workload, self._workload.train, chosen, split="train")
-        read_at_s = time.perf_counter()
-        loss = self._stepper.step((on_device(batch, self._device),)).item()  # waits for the device
-        self.read_s = min(self.read_s, read_at_s - started_s)
-        self.step_s = min(self.step_s, time.perf_counter() - read_at_s)
-        return loss
+        return self._stepper.step((on_device(batch, self._device),)).item()
 
 
 def _with_few_examples(workload: Workload, n: int) -> Workload:
@@ -188,6 +173,11 @@ def _with_few_examples(workload: Workload, n: int) -> Workload:
 
 def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> Stepper:
     """Return the stepper of a temporary training with batches of `n_examples` examples."""
+    return Stepper(workload, _trial_of(workload, n_examples), device)
+
+
+def _trial_of(workload: Workload, n_examples: int) -> Trial:
+    """Return a temporary trial with batches of `n_examples` examples, but at most all examples."""
     n_train = size_of(workload.train)
     trial = Trial(
         workload_id="",
@@ -199,7 +189,7 @@ def _stepper_of(workload: Workload, device: torch.device, n_examples: int) -> St
     )
     if workload.has_schedule:
         trial = replace(trial, horizon_steps=trial.plan.steps_in(1))
-    return Stepper(workload, trial, device)
+    return trial
 
 
 def _weights(model: nn.Module) -> Tensor:
