@@ -1,12 +1,15 @@
 """What the planner, the store and the report take as trials become many.
 
     python benchmarks/cluster_scale.py simulated --nodes 1000 --trials 1000,10000,100000
+    python benchmarks/cluster_scale.py observed --trials 10000
     python benchmarks/cluster_scale.py toys --trials 1000
 
 `simulated`: nodes that train nothing, in virtual time: each run has four evaluations and a random
 length. What is left is what the driver itself does: ask, store, and report; each count of trials in
-a process of its own. `toys`: a workload whose training takes milliseconds, on a Ray cluster of two
-nodes on this machine and on its local processes, in turns: seconds a trial beyond what it trains.
+a process of its own. `observed`: a store of that many trials with 160 evaluations each (1 GB for
+10,000 trials) is read and reported. `toys`: a workload whose training takes milliseconds, on a Ray
+cluster of two nodes on this machine and on its local processes, in turns: seconds a trial beyond
+what it trains.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import multiprocessing
 import os
 import random
 import resource
@@ -21,8 +25,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +149,18 @@ def summary() -> WorkloadSummary:
     )
 
 
+def made_up_trial(batch_size: int, learning_rate: float, seed: int) -> Trial:
+    known = summary()
+    return Trial(
+        workload_id=known.workload_id,
+        workload=known.name,
+        n_train=N_TRAIN,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        seed=seed,
+    )
+
+
 def plan_of(trial: Trial) -> RunPlan:
     return RunPlan(
         trial=trial,
@@ -164,16 +181,8 @@ def simulated(n_nodes: int, n_trials: int) -> dict[str, float]:
     """Seconds and memory of one sweep of so many trials."""
     found: dict[str, float] = {"trials": n_trials, "nodes": n_nodes, "idle_bytes": peak_bytes()}
     with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "lab.db") as store:
-        known = summary()
-        store.put_workload(known)
-        trial = Trial(
-            workload_id=known.workload_id,
-            workload=known.name,
-            n_train=N_TRAIN,
-            batch_size=32,
-            learning_rate=0.1,
-            seed=0,
-        )
+        store.put_workload(summary())
+        trial = made_up_trial(32, 0.1, 0)
         workers: Workers = SimulatedWorkers(n_nodes)
         engine = ProcessEngine(store, plan_of(trial), workers)
         rates = [0.1 * 2**octave for octave in range(4)]
@@ -195,23 +204,65 @@ def simulated(n_nodes: int, n_trials: int) -> dict[str, float]:
             engine.next_finished()
         found["run_s"] = time.perf_counter() - began_s
         found["run_peak_bytes"] = peak_bytes()
-        name = StudyName(
+        put_study(store, [request.trial for request in requests])
+        found |= looked_at(store)
+    return found
+
+
+def put_study(store: Store, trials: Sequence[Trial]) -> None:
+    store.put_study(
+        StudyName(
             study_id="many",
             command="batchlab sweep simulated",
-            workload_id=known.workload_id,
+            workload_id=trials[0].workload_id,
             environment=(),
-            trial_ids=tuple(request.trial.trial_id for request in requests),
+            trial_ids=tuple(trial.trial_id for trial in trials),
         )
-        store.put_study(name)
-        began_s = time.perf_counter()
-        study = store.study("many")
-        found["read_s"] = time.perf_counter() - began_s
-        began_s = time.perf_counter()
-        text_report(study)
-        found["report_s"] = time.perf_counter() - began_s
-        found["peak_bytes"] = peak_bytes()
-        found["store_bytes"] = (Path(folder) / "lab.db").stat().st_size
-    return found
+    )
+
+
+def looked_at(store: Store) -> dict[str, float]:
+    """Seconds and memory to read the study and to report on it."""
+    began_s = time.perf_counter()
+    study = store.study("many")
+    read_s = time.perf_counter() - began_s
+    began_s = time.perf_counter()
+    text_report(study)
+    report_s = time.perf_counter() - began_s
+    return {
+        "read_s": read_s,
+        "report_s": report_s,
+        "peak_bytes": peak_bytes(),
+        "store_bytes": store.path.stat().st_size,
+    }
+
+
+def observed(n_trials: int) -> dict[str, float]:
+    """Seconds and memory to read and report a store whose trials have 160 evaluations each."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lab.db"
+        context = multiprocessing.get_context("spawn")
+        # Another process writes, so that its memory does not count.
+        writer = context.Process(target=write_observed, args=(path, n_trials))
+        writer.start()
+        writer.join()
+        with Store(path) as store:
+            return {"trials": n_trials, "evaluations": 160, **looked_at(store)}
+
+
+def write_observed(path: Path, n_trials: int) -> None:
+    rates = [0.1 * 2**octave for octave in range(4)]
+    in_order = product(range(n_trials), rates, SIZES)
+    trials = [made_up_trial(size, rate, seed) for seed, rate, size in islice(in_order, n_trials)]
+    with Store(path) as store:
+        store.put_workload(summary())
+        for trial in trials:
+            seen = tuple(evaluation(trial, 10 * i, 1 / (1 + i / 10)) for i in range(160))
+            request = RunRequest(trial=trial, length=RunLength(steps=1590))
+            opening = request.opening("simulated")
+            ended = Outcome(status=Status.OK, peak_bytes=1_000_000).ends(opening)
+            store.put_record(replace(ended, evaluations=seen))
+        put_study(store, trials)
 
 
 # ---- toys on real processes
@@ -283,7 +334,7 @@ def toys_on(workers: Workers, plan: RunPlan, n_trials: int) -> tuple[float, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["simulated", "toys", "one"])
+    parser.add_argument("what", choices=["simulated", "observed", "toys", "one"])
     parser.add_argument("--nodes", type=int, default=1000)
     parser.add_argument("--trials", default="1000,10000,100000")
     given = parser.parse_args()
@@ -295,6 +346,8 @@ def main() -> None:
     for count in counts:
         if given.what == "toys":
             found.append(toys(count))
+        elif given.what == "observed":
+            found.append(observed(count))
         else:
             line = [sys.executable, __file__, "one", f"--nodes={given.nodes}", f"--trials={count}"]
             found.append(json.loads(subprocess.check_output(line)))
