@@ -117,14 +117,20 @@ class LocalWorkers:
     def start(self, task: Task) -> None:
         """Start a run in an idle process of its device, or in a process that the server forks."""
         task = replace(task, build=self._build)
-        idle = [child for child in self._idle.pop(task.device, ()) if child.is_alive()]
-        if idle:
-            child = idle.pop()
-            self._idle[task.device] = idle
-        else:
+        child = self._idle_child(task.device)
+        if child is None:
             child = Child(_train_in_child, self._packed, self._measures, self.keeps_processes)
         self._children[child.connection] = task.trial.trial_id, task.device, child
         child.send(task)
+
+    def _idle_child(self, device: str) -> Child | None:
+        idle = self._idle[device]
+        while idle:
+            child = idle.pop()
+            if child.is_alive():
+                return child
+            child.end()
+        return None
 
     def heard(self, *, timeout_s: float) -> Iterator[Heard]:
         """Yield the messages that the child processes send."""
