@@ -103,7 +103,8 @@ def _tried(log: RunLog, key: RunKey, study: AdviceStudy | None) -> RateTried:
     steps_to_target = None if crossing is None else crossing.middle
     if study is not None:
         one = study.cells[i := study.at(cell)]
-        if study.whole_only and seed in one.met_on:  # here, only a final value can reach the target
+        # If only whole trainings are compared, the target is reached by the final value.
+        if study.whole_only and seed in one.met_on:
             steps_to_target = record.steps
         if seed in one.ended_on:
             end = study.final_value(i, one.records[seed])

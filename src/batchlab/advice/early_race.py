@@ -68,10 +68,11 @@ class EarlyRace:
     def soonest(self) -> int:
         """The configuration to report: the fastest that ended no worse than the reference.
 
-        If this is the reference itself, a faster configuration may be reported without a final
-        value. If the pilot was cut before its end, it is the last configuration tried. If the pilot
-        was very short, it has twice the batch size and learning rate, which ended no worse in 90 %
-        of recorded trainings (benchmarks/results/branched-training.md).
+        If the reference itself is the fastest, a faster configuration may be reported although its
+        final value is not known: the last configuration tried, if the reference's training (the
+        pilot) was cut before its end; or twice the batch size and learning rate, if the pilot was
+        very short. These ended no worse in 90 % of recorded trainings
+        (benchmarks/results/branched-training.md).
         """
         soonest, last, doubled = self._soonest(), self._last, self._doubled
         if soonest != self._own:

@@ -248,7 +248,7 @@ class AdviceStudy:
     # ---- configurations
 
     def at(self, cell: CellKey) -> int:
-        """Return the configuration with the settings of `cell`, or else with the nearest rate."""
+        """Return the index of `cell`, or of the configuration with the nearest learning rate."""
         octave = math.log2(cell.learning_rate / self.question.reference.learning_rate)
         return self.nearest(cell.batch_size, octave, horizon=cell.horizon)
 
@@ -584,8 +584,8 @@ class AdviceStudy:
         n, has_level = len(self.cells), self.log.until is not None
         most = np.full(n, np.inf)
         if has_level and self.fraction == 1 and self.log.whole_epochs is not None:
-            # The most steps of a training: fewer for configurations that already reached the
-            # target.
+            # The largest number of steps of a training: the planned number for configurations that
+            # reached the target, and possibly more for others.
             steps = []
             for i, one in enumerate(self.cells):
                 steps.append(self.whole_steps(i) if one.met_on else self.most_steps(i))

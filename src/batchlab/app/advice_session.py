@@ -202,7 +202,7 @@ class AdviceSession:
         return profile_for_pilot(self._subject) or self._measured()
 
     def _measured(self, known: Profile | None = None) -> Profile:
-        """Profile all batch sizes, or return the user's profile if the device is not here."""
+        """Profile all batch sizes, or return the user's profile if the device is elsewhere."""
         if self._asked.profile is not None and not self._asked.is_device_here:
             return self._asked.profile  # Only the nodes of the cluster have the device.
         self._begin(PROFILING)

@@ -24,7 +24,7 @@ from batchlab.records.trial import Split, TrialRecord
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """One metric of each batch size and plan, at the end of training or after an equal budget."""
+    """The deciding metric of each batch size and plan, at the end or after equal budgets."""
 
     study: Study
     split: Split

@@ -58,7 +58,8 @@ class Aim:
 
     own: int  # The index of the user's own configuration.
     same_size: Sequence[int]  # The indices of the configurations with the user's batch size.
-    is_tuned: bool  # True: the baseline is the user's batch size at its best rate; False: `own`.
+    # Whether the baseline is the user's batch size at its best rate, not the configuration `own`.
+    is_tuned: bool
     ends_count: bool  # Whether final values matter; False if the user gave a target.
     costs_count: bool  # Whether costs matter; False if only the best final value is wanted.
     most_cost: Array  # log2 of the cost of a whole training; infinite if not known.

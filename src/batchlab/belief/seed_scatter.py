@@ -167,7 +167,7 @@ class SeedScatter:
 
     @property
     def usual_sd(self) -> float:
-        """The typical standard deviation over seeds: the root of the expected typical variance."""
+        """The square root of the expected variance of a metric over seeds."""
         return math.sqrt(float(self.weight @ self.prior_variance))
 
     def errors(self, cells: Sequence[OwnScatter], n_draws: int) -> Array:

@@ -1,4 +1,4 @@
-"""StepsLaw: the law "steps to a target = s_min (1 + b_crit / batch size)", fitted to draws."""
+"""StepsLaw: steps to a target = s_min (1 + b_crit / batch size), fitted to random draws."""
 
 from __future__ import annotations
 

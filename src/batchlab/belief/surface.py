@@ -24,7 +24,7 @@ HORIZON_SCALE: Final = 2.0  # Length scale along training length, in octaves (fa
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The settings of n configurations, as log2 of ratios to the user's (the reference)."""
+    """The settings of n configurations: log2 of each setting / the user's setting (reference)."""
 
     size: Array  # log2(batch size / the reference's), shape (n,).
     rate: Array  # log2(learning rate / the reference's), shape (n,).
@@ -160,7 +160,7 @@ class Surface:
 
 
 def margins_of(end: Array) -> Array:
-    """Convert asinh(m) to m: by how many margins each final value is worse than the reference."""
+    """Convert asinh(m) to m: how many margins each final value is worse than the reference's."""
     return np.asarray(np.sinh(np.clip(end, -4, 4)))
 
 
@@ -174,8 +174,8 @@ def scatter_at(margins: Array, sd: float | Array) -> Array:
 
 # The arguments of `SurfacePrior.of`, as `python -m benchmarks.surface_prior` prints them.
 _NUMBERS = (
-    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # costs: means of the trend's coefficients
-    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # costs: log SDs of the coefficients
+    *(-0.1619, -0.9416, 0.3705, 0.1391, 0.1117),  # Trend of costs: means of the five coefficients.
+    *(-1.575, -2.601, -2.058, -2.443, -2.841),  # Trend of costs: logarithms of their SDs.
     # Trend of final values: means of the five coefficients.
     *(-0.08648, 0.08691, 0.5154, 0.187, 0.1878),
     # Trend of final values: logarithms of the standard deviations of the five coefficients.

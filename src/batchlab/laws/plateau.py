@@ -122,7 +122,8 @@ def _fits(
     n = len(t) - starts
     left = shapes.left(t)
     ahead, value = left - left[:, -1:], y - y[-1]
-    # For each shape and starting point: the fraction of the curve's rise within the fitted points.
+    # How much of the curve's rise lies within the fitted points, as a fraction of the whole rise.
+    # The array has a row for each shape of the curve and a column for each first fitted point.
     span = ahead[:, starts]
     visible = span > 1e-9 * left[:, :1]  # If false, the shape is flat over the fitted points.
     span = np.where(visible, span, 1.0)

@@ -179,8 +179,8 @@ def _curves(batch_sizes: Array, log_steps: Array, exponent: Array) -> tuple[Arra
     powers = np.exp(exponent[:, None] * (np.log(batch_sizes) - middle))
     with np.errstate(divide="ignore", invalid="ignore"):
         fewest, slope = law_through(powers, (log_steps - level[:, None]) / math.log(2))
-        # The curve must not rise with the batch size (c >= 0) or fall faster than 1 / B^exponent
-        # (a >= 0). If a fit does, use a constant or 1 / B^exponent through the mean log steps.
+        # The curve must not rise with the batch size B, nor fall faster than 1 / B^exponent. If the
+        # fitted curve does, use a constant, or a multiple of 1 / B^exponent, with the same mean.
         is_flat = ~((slope > 0) & np.isfinite(fewest + slope))
     is_steepest = ~(fewest > 0)
     fewest = np.where(is_flat, 1.0, np.where(is_steepest, 0.0, fewest))

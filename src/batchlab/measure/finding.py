@@ -1,4 +1,4 @@
-"""Finding and Accumulation: the result of a check of gradient accumulation, as a document."""
+"""The document of a check of gradient accumulation, `Accumulation`, made of `Finding` records."""
 
 from __future__ import annotations
 

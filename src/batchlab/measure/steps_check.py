@@ -121,7 +121,8 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
             f"workload {workload.name!r}: `step` changed no weight of the model in {most} steps; "
             f"call loss.backward() between optimizer.zero_grad() and optimizer.step()"
         )
-    # Accept a loss of 0 or NaN that changes no weight: the examples may have nothing to average.
+    # A loss of 0 or NaN may rightly change no weight: the mean may have been over no example. So
+    # warn only for other losses.
     if not has_moved and math.isfinite(loss) and loss != 0:
         return n_taken, (
             f"a training step of {n} examples at learning rate {workload.learning_rate:g} changed "

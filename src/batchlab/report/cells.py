@@ -234,7 +234,8 @@ Shown = tuple[Split, str]
 # vertical axis ignores this first fraction of the epochs.
 _WHOLE, _FIRST = 0.99, 0.1
 
-# The horizontal axis of each view of the curves, and the code of the sentence that explains it.
+# For each view of the curves: the quantity on the horizontal axis, and the key of the sentence that
+# explains the view.
 _VIEWS = {
     "epochs": ("epoch", "equal_epochs"),
     "steps": ("step", "equal_steps"),

@@ -181,7 +181,8 @@ def _against_others(
     """
     split = budget_split(evidence.study)
     compared: list[str] = []
-    # The number of seeds that would decide, by the sentence that compares two configurations.
+    # For each sentence that compares two configurations without a verdict: the number of seeds that
+    # would give a verdict.
     undecided: dict[str, float] = {}
     for budget in budgets:
         measured = evidence.ends(split, budget)

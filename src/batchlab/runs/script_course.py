@@ -32,9 +32,10 @@ class ScriptCourse:
     def __init__(
         self, request: RunRequest, command: TrainingCommand, *, earlier: Sequence[Evaluation] = ()
     ) -> None:
-        """Prepare for progress; `earlier` has the evaluations of the run that this run resumes.
+        """Start without any evaluation; `earlier` has those of the run that this run resumes.
 
-        They are in the order of steps, and are used only if they are before this run's first step.
+        The earlier evaluations are in the order of steps. Only those before this run's first step
+        are used.
         """
         self._request = request
         self._metric = command.metric  # the validation metric of the study

@@ -159,7 +159,7 @@ class JsonLines(NamedNumbers):
     def read(self, line: str, at_s: float) -> list[Reading] | None:
         """Return the readings that a line completes, or None if the line is of another format.
 
-        A dict without a step is completed by the next line with the training bar.
+        A dict without a step waits for the next line of the progress bar, which shows the step.
         """
         bar = bar_of(line)
         if bar is not None and not bar.words:
@@ -195,7 +195,7 @@ class JsonLines(NamedNumbers):
         return before
 
     def finish(self) -> list[Reading]:
-        """Return the reading that still waits for its step, without a step; [] if none waits."""
+        """Return the last dict, if no line after it showed its step; [] if there is none."""
         waiting, self._waiting = self._waiting, []
         return waiting
 

@@ -69,8 +69,8 @@ def plain_name(name: str) -> str:
 _LEAST_POWER = 0.1
 # Values below this, such as an accuracy of 1 %, are not compared: their ratios are mostly noise.
 _LEAST_VALUE = 0.05
-# Metric values at one batch size may differ by this fraction of their distance to the values at
-# the other batch size.
+# Compare two batch sizes only if the values at each of them differ by at most this fraction of the
+# distance between the two sizes' values.
 _STEADY = 0.1
 _ALIKE = 0.15  # Exponents whose relative difference is at most this count as equal.
 _LEAST_FACTOR = 1.9  # Compare the smallest batch size with sizes this many times larger or more.
@@ -184,10 +184,11 @@ class ProgressPoints:
         # The position of an ignored value, and the error to raise if a value at another position
         # follows.
         self._refusal: tuple[Reading, str] | None = None
-        self._asked_kind: str | None = None  # The only data split whose values count, or None.
+        # The data split that the user named, whose values alone are used; None if none was named.
+        self._asked_kind: str | None = None
         self._kind: str | None = None  # The data split of the first metric value that was used.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
-        # How often a further metric value was printed for the same counters.
+        # For each position (its counters): how many values of the metric followed the first value.
         self._n_more: Counter[tuple[float | None, ...]] = Counter()
 
     def add(self, reading: Reading) -> MetricPoint | None:
@@ -260,9 +261,9 @@ class ProgressPoints:
         return values.get(self.printed)
 
     def _consider(self, name: str, kind: str) -> None:
-        """Read the metric under the printed name `name` from now on, if it may mean the metric.
+        """Take the values printed as `name` as the user's metric, if the names are similar enough.
 
-        The name that the user requested is preferred to similar names.
+        A name that equals the metric's name is preferred. `kind` is the data split of the values.
         """
         is_near = _is_near(self.metric, name)
         if not is_near and plain_name(_of_kind(name, kind)) != plain_name(self.metric):

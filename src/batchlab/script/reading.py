@@ -32,8 +32,8 @@ class Reading:
     epoch_number: int | None = None  # Number, from 0, of the epoch that is under way or just ended.
     is_below: bool = False  # True if the line has no counter, but shows the end of an epoch.
     samples: int | None = None  # Training examples seen so far.
-    # The total of a counter that restarts in each epoch, in batches or examples. A progress bar
-    # that has not restarted yet may restart later, so this is its total too.
+    # The total of a counter that restarts in each epoch, in batches or examples. The total of any
+    # progress bar that has not restarted yet is stored here too, because it may restart later.
     epoch_length: int | None = None
     values: tuple[tuple[str, float], ...] = ()  # Pairs (name as printed, number).
     split: str = ""  # The data of the values: `train`, `val` or `test`; empty if unknown.
@@ -134,7 +134,8 @@ class Counters:
     """
 
     def __init__(self) -> None:
-        self._first: dict[bool, int] = {}  # The first printed epoch, by whether it has a total.
+        # The number of the first epoch printed with a total ("1/10"), and of the first without.
+        self._first: dict[bool, int] = {}
         self._n_epochs: int | None = None
         self._epoch_in_count = 0
         self._lengths: list[int] = []  # The number of epochs counted before each restart.

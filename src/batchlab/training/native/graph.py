@@ -329,7 +329,10 @@ class Graph:
         return self.add("point", shape, dtype, operands=tuple(shaped), text=text)
 
     def draw(self, x: View, chance: float) -> View:
-        """Add random numbers shaped like `x`, new each step: 1 with probability `chance`, or 0."""
+        """Add a random mask to the graph, shaped like `x` and drawn in each step.
+
+        A value of the mask is 1 with probability `chance`, else 0.
+        """
         text = f"(uniform_of(noise, {self.n_draws}, {{element}}) < {chance!r}f ? 1.0f : 0.0f)"
         self.n_draws += 1
         return self.point(text, shape=x.shape)

@@ -121,7 +121,8 @@ def rule_of(optimizer: torch.optim.Optimizer) -> UpdateRule:
     """Return the update rule for an optimizer.
 
     Raises:
-        RefusedError: no rule supports the optimizer or a setting, or groups need different C code.
+        RefusedError: no rule supports the optimizer or one of its settings, or the parameter groups
+            have settings that need different C code.
     """
     rule = RULES.get(type(optimizer))
     name = type(optimizer).__name__
