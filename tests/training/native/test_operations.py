@@ -320,6 +320,23 @@ def test_each_dropout_of_a_step_draws_for_itself():
 
 
 @pytest.mark.slow
+def test_a_gradient_that_is_only_rounding_is_not_compared():
+    """Softmax ignores the shift, as attention does its keys' biases; Adam moves it at random."""
+
+    class Shifted(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.shift = nn.Parameter(torch.zeros(()))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.shift
+
+    workload = replace(workload_of(Shifted, draws()[:2]), optimizer=adam, learning_rate=0.01)
+
+    self_check(native_build(workload), workload, [small_trial(workload, batch_size=7)])
+
+
+@pytest.mark.slow
 def test_where_examples_are_large_tiles_are_small(monkeypatch):
     monkeypatch.setattr(emit, "_NEAR", 1)
     workload = functions_of("sequences")
