@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.app.conftest import timed_at_once
 from tests.reference.by_day import by_day
-from tests.reference.example_commands import EXAMPLES, NAMES, commands, understood
+from tests.reference.example_commands import EXAMPLES, NAMES, REAL, commands, understood
 
 from batchlab.app.subjects import WorkloadSubject
 from batchlab.cli import main as cli
@@ -55,19 +55,33 @@ def test_an_example_is_short_and_says_how_to_ask_about_it(name):
     assert found[0 if name in NAMES else -1][0] == "advise"
 
 
-# A kind of data and a way to train; the night runs the own commands of all of them.
+@pytest.mark.parametrize("name", REAL)
+def test_a_real_example_is_short_and_asks_for_a_gpu_or_a_tiny_form(name):
+    on_gpu, tiny = map(understood, commands(name))
+
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) <= 80
+    assert on_gpu["device"] == "cuda"
+    assert dict(on_gpu["settings"]) == {"precision": "bf16"}
+    assert tiny["settings"]
+    assert tiny["budget"] == 120
+
+
+# A kind of data, a way to train, and a real workload in its tiny form; the night runs all of them.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", by_day(NAMES, ["stream", "grad_scaler"]))
+@pytest.mark.parametrize("name", by_day([*NAMES, *REAL], ["stream", "grad_scaler", "real/unet"]))
 def test_an_example_is_swept(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(WorkloadSubject, "timed", timed_at_once)
     modules = set(sys.modules)
     words = ["sweep", f"{EXAMPLES}/{name}.py:workload", "--batch-sizes", "16,64", "--steps", "10"]
+    if name in REAL:
+        for setting in understood(commands(name)[1])["settings"].items():
+            words += ["--set", "=".join(setting)]
 
     code = cli._exit_code([*words, "--json"], started_s=time.monotonic())
 
-    for module in {*NAMES, "backbone"} - modules:
+    for module in {*NAMES, "backbone", "gpt"} - modules:
         sys.modules.pop(module, None)
     said = capsys.readouterr()
     assert code == 0, said.err

@@ -12,6 +12,7 @@ from batchlab.cli import main as cli
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+REAL = sorted(f"real/{path.stem}" for path in EXAMPLES.glob("real/*.py"))
 
 
 def commands(name: str) -> list[list[str]]:
