@@ -31,7 +31,11 @@ from typing import Any
 from batchlab import Profile  # loads no torch, so this process never holds memory of the GPU
 
 ROOT = Path(__file__).parents[1]
-MODELS = ROOT / "benchmarks" / "gpu_models.py"
+MODELS = {
+    "cnn": ROOT / "benchmarks" / "gpu_trials.py:cnn",
+    "resnet18": ROOT / "examples" / "real" / "resnet18.py:workload",
+    "gpt": ROOT / "examples" / "real" / "gpt.py:workload",
+}
 TRIALS = [sys.executable, str(ROOT / "benchmarks" / "gpu_trials.py")]
 BATCHLAB = [sys.executable, "-m", "batchlab"]
 ALL_PARTS_S = 480.0
@@ -149,7 +153,7 @@ def run_tests(limit_s: float, *, may_skip: bool) -> Result:
 
 def profile(limit_s: float, *, model: str, budget_s: float, options: Sequence[str]) -> Result:
     """Profile a model, and predict the largest measured peak from smaller batch sizes."""
-    command = [*BATCHLAB, "profile", f"{MODELS}:{model}", "--json", *options]
+    command = [*BATCHLAB, "profile", str(MODELS[model]), "--json", *options]
     document = printed_by([*command, *within(budget_s, limit_s)], limit_s)
     made = Profile.from_json(document)
     summary = f"largest batch that fits: {made.largest_batch_size}"
@@ -214,7 +218,7 @@ def time_trials(limit_s: float, *, device: str, examples: int, n: int) -> Result
 def advise(limit_s: float, *, budget_s: float, options: Sequence[str]) -> Result:
     """Ask for the small CNN, and keep the answer as people see it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [*BATCHLAB, "advise", f"{MODELS}:cnn", *within(budget_s, limit_s), *options]
+        command = [*BATCHLAB, "advise", str(MODELS["cnn"]), *within(budget_s, limit_s), *options]
         command += ["--store", f"{folder}/lab.db", "--report", f"{folder}/report.html"]
         text = printed_by(command, limit_s)
     return {"summary": text.strip().partition("\n\n")[0], "text": text}
@@ -240,7 +244,7 @@ def gpu_parts() -> list[Part]:
     """Return the parts for a GPU, whose shares are less than the time for all.
 
     On an H200 a process that times a batch size took 1.3 s. The sizes of the last two models leave
-    out their own 64, with which a profile would begin: then those below it would come last.
+    out their own, with which a profile would begin: then those below it would come last.
     """
     tests = partial(run_tests, may_skip=False)
     parts = [Part(name="tests marked gpu", share_s=110, measure=tests)]
@@ -264,7 +268,7 @@ def tiny_parts() -> list[Part]:
 
     A profile is repeated until its times are sure, so a busy machine uses the whole budgets.
     """
-    small = {"precision": "bf16", "examples": 64}
+    small = {"precision": "bf16"}
     profiled = ("2,4,16", TINY_PART_S, 45)
     trials = partial(time_trials, device="cpu", examples=512, n=1)
     options = ["--set", "examples=512", "--batch-sizes", "32,128"]
@@ -273,9 +277,9 @@ def tiny_parts() -> list[Part]:
     tests = partial(run_tests, may_skip=True)
     return [
         Part(name="tests marked gpu", share_s=TINY_PART_S, measure=tests),
-        profile_part("cnn", *profiled, **small),
-        profile_part("resnet18", *profiled, **small, width=8),
-        profile_part("gpt", *profiled, **small, width=32, layers=2),
+        profile_part("cnn", *profiled, **small, examples=64),
+        profile_part("resnet18", *profiled, **small, width=8, side=16, n=64),
+        profile_part("gpt", *profiled, **small, width=32, layers=2, context=32),
         Part(name="trials beyond their steps", share_s=TINY_PART_S, measure=trials),
         Part(name="advise cnn, 45 s", share_s=TINY_PART_S, measure=advice),
     ]

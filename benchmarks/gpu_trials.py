@@ -14,14 +14,25 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import batchlab  # loads no torch
 
-MODELS = Path(__file__).with_name("gpu_models.py")
 BATCH_SIZE = 64
 STEPS = 100
+
+
+def cnn(*, examples: int = 50_000) -> batchlab.Workload:
+    """Return the built-in mnist-cnn, with at most `examples` images in each split."""
+    from batchlab.workload.builtin import mnist_cnn
+
+    digits = mnist_cnn.workload()
+    splits = {}
+    for split in ("train", "validation", "test"):
+        splits[split] = tuple(column[:examples] for column in getattr(digits, split))
+    return replace(digits, name="cnn", **splits)
 
 
 def start(device: str) -> dict[str, Any]:
@@ -60,7 +71,7 @@ def trials(device: str, examples: int, n: int) -> dict[str, Any]:
     def sweep(seeds: int, steps: int) -> tuple[float, batchlab.Study]:
         began_s = time.perf_counter()
         study = batchlab.sweep(
-            f"{MODELS}:cnn",
+            f"{__file__}:cnn",
             settings={"examples": examples},
             batch_sizes=(BATCH_SIZE,),
             seeds=seeds,
