@@ -217,10 +217,12 @@ def test_few_validation_examples_do_not_tell_ends_apart(n_validation, told) -> N
 
 
 def test_what_would_tell_is_a_budget_with_room_for_so_many_more_trainings() -> None:
-    advice = ends_at(0.9490, 0.9514, n=4, scatter=0.002)
+    advice = replace(ends_at(0.9490, 0.9514, n=4, scatter=0.002), budget_s=ADVICE.spent_s)
     step_s = [ADVICE.candidate(size).step_s.estimate for size in (64, 1024)]
 
     minutes = int(re.search(r"--budget (\d+)m", told_by(advice)["best end"])[1])
 
     budgets_s = [ADVICE.spent_s + more * 1000 * sum(step_s) for more in range(1, 9)]
     assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}
+    # A study that had this time and stopped would stop again.
+    assert "--budget" not in told_by(replace(advice, budget_s=60.0 * minutes))["best end"]

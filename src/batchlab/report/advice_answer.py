@@ -243,7 +243,8 @@ def _open(
     if needed <= _MOST_SEEDS:
         more_s = math.fsum(_seconds_for(row, needed) for row in rows)
         minutes = math.ceil((advice.spent_s + more_s) / 60)
-        yield sentence("more_time_tells", more=more_s, minutes=minutes)
+        if 60 * minutes > advice.budget_s:  # else the study had the time and would stop as it did
+            yield sentence("more_time_tells", more=more_s, minutes=minutes)
 
 
 def _seconds_for(row: AnswerRow, n: int) -> float:
