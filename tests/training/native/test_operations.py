@@ -331,7 +331,9 @@ def test_a_gradient_that_is_only_rounding_is_not_compared():
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x) + self.shift
 
-    workload = replace(workload_of(Shifted, draws()[:2]), optimizer=adam, learning_rate=0.01)
+    workload = replace(
+        workload_of(Shifted, draws()[:2]), optimizer=torch.optim.Adam, learning_rate=0.01
+    )
 
     self_check(native_build(workload), workload, [small_trial(workload, batch_size=7)])
 
