@@ -100,6 +100,15 @@ def test_what_ends_worse_or_misses_loses_octaves(changes, utility):
     assert outlook.utility == pytest.approx(utility, abs=0.01)
 
 
+def test_a_training_that_costs_exactly_as_much_is_no_slower():
+    surface = surface_of([0, 0, 0], np.arcsinh([0, -3, -3]))
+    outlook = outlook_of(surface, end_sd=0.1, same_size=[0, 1], known_cost=np.array([2, 2, 2.1]))
+
+    assert outlook.chance == pytest.approx([1, 1, 0])
+    assert outlook.best([1, 2], 0.8) == 1
+    assert not outlook.gain_draws(1).any()
+
+
 def test_trainings_that_miss_the_level_go_to_their_end():
     """Beside five trainings of each, drawn one by one."""
     costs, ends, most, level, scatter = (2.0, 1.0), (-0.5, 0.6), (5.0, 4.5), 0.8, 0.7

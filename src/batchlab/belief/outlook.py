@@ -118,8 +118,11 @@ def move_to_reach(least_chance: float, chance: Array, sd: Array) -> Array:
 
 
 def _above(mean: Array, sd: float | Array) -> Array:
-    """Return the probability that a normal variable with mean `mean` and SD `sd` is above 0."""
-    return np.asarray(ndtr(mean / np.maximum(sd, 1e-9)))
+    """Return the probability that a normal variable with mean `mean` and SD `sd` is above 0.
+
+    With the SD 0, a mean of 0 is not above 0.
+    """
+    return np.asarray(ndtr((mean - 1e-6) / np.maximum(sd, 1e-9)))
 
 
 class Outlook:

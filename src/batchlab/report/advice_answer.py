@@ -75,14 +75,13 @@ def _why(advice: Advice) -> Iterator[str]:
     if advice.recommendation is None:
         yield whole_sentence(advice.reason)
         return
-    ends = "" if advice.end_quality is None else sentence("ends_as_well")
     yield sentence(
         _WHY[advice.objective],
         faster=_faster(advice),
         level=_level_text(advice),
         delta=advice.delta,
         own=_compared_with(advice),
-        ends=ends,
+        ends=_ends(advice),
         how_sure=how_sure_text(advice.chance or 0.0),
     )
     if advice.end_quality is None and advice.target_origin != "given":
@@ -97,6 +96,20 @@ def _level_text(advice: Advice) -> str:
     return text("{value} {metric:of_validation}", metric=advice.target.metric, value=value)
 
 
+def _ends(advice: Advice) -> str:
+    """Return how the answer ends: as well as what it is compared with, or surely better."""
+    ends = advice.end_quality
+    if ends is None:
+        return ""
+    other = advice.reference_tuned if advice.is_usual else advice.reference
+    shown = {row.at: row.end.estimate for row in answer_rows(advice)}
+    values = shown.get(advice.named), shown.get(other)
+    if ends.difference.low is None or ends.difference.low <= ends.margin or None in values:
+        return sentence("ends_as_well")
+    named, own = (quantity_text(advice.metric, value) for value in values)
+    return sentence("ends_better", named=named, own=own)
+
+
 _LEAST_GAIN = 1.01  # a lower bound of the speedup is reported only if it is at least this
 
 
@@ -109,7 +122,11 @@ def _faster(advice: Advice) -> str:
         return f"At least {number_text(least, 'times')}× as fast as {other}"
     if gain.estimate is None:
         return f"No slower than {other}"
-    message = "{value:times}× as fast as {other} (95 %: {low:times} to {high:times})"
+    if gain.low == gain.high == 1:  # trainings of the same batch size and length
+        return f"As fast as {other}"
+    message = "{value:times}× as fast as {other}"
+    if number_text(gain.low, "times") != number_text(gain.high, "times"):
+        message += " (95 %: {low:times} to {high:times})"
     return text(message, value=gain.estimate, other=other, low=gain.low, high=gain.high)
 
 
