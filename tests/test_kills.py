@@ -63,7 +63,7 @@ def begun(folder: Path) -> tuple[float, subprocess.Popen[str]]:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("kills", by_day([1, 60], [1]))
+@pytest.mark.parametrize("kills", by_day([2, 60], [2]))
 def test_a_sweep_killed_at_random_moments_ends_with_the_very_same_numbers(kills, tmp_path):
     seed = random.randrange(10**6)
     records = killed_studies_end_the_same(tmp_path, sweep_of_workload, seed=seed, kills=kills)
