@@ -1,7 +1,5 @@
 """The embedded files, and what is made of them: MNIST and a novel."""
 
-from __future__ import annotations
-
 import hashlib
 from importlib import resources
 

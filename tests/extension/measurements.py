@@ -1,7 +1,5 @@
 """One more measurement of a model at a step."""
 
-from __future__ import annotations
-
 from batchlab.records.measurement import Measurement, Moment
 from batchlab.records.quantities import Quantity
 

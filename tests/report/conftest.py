@@ -1,7 +1,5 @@
 """Pages without drawings, for tests that read something else of them."""
 
-from __future__ import annotations
-
 import json
 from html import escape
 from typing import Any

@@ -1,7 +1,5 @@
 """An advice on one screen: its sentences, its tables and what can be copied from it."""
 
-from __future__ import annotations
-
 import copy
 import math
 import re

@@ -1,7 +1,5 @@
 """Pages in a real browser: what a reader sees, and that nothing is fetched or goes wrong."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Batch sizes of a sweep held against each other: budgets, differences, leaders and claims."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from itertools import product

@@ -1,7 +1,5 @@
 """Figures as charts: valid on a page and on paper, with the axes, colors and numbers they need."""
 
-from __future__ import annotations
-
 import html
 import itertools
 import math

@@ -5,8 +5,6 @@ number of rows, the sums of their numbers and the words. Where something is to c
 page anew with `python -m tests.report.test_golden_page` and read what changed in it.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator

@@ -1,7 +1,5 @@
 """A record in a notebook's cell, and as dicts and a data frame."""
 
-from __future__ import annotations
-
 import re
 import sys
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """The pages of an advice and of a sweep: whole, with every sentence, chart, table and file."""
 
-from __future__ import annotations
-
 import base64
 import gzip
 import html

@@ -1,7 +1,5 @@
 """A sweep as text, as files and as JSON."""
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Numbers, words and tables as people read them, on a terminal of any width and in files."""
 
-from __future__ import annotations
-
 import csv
 import errno
 import io

@@ -1,7 +1,5 @@
 """Libraries in C are built in a tenth of a second, and kept for the next run of the tests."""
 
-from __future__ import annotations
-
 import os
 from itertools import chain
 

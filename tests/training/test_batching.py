@@ -1,7 +1,5 @@
 """Batches: whatever the kind of data, the right examples in the right order, wherever taken up."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Stopped and taken up again, a run ends as one that was not: whatever there is to be lost."""
 
-from __future__ import annotations
-
 import random
 from functools import partial
 from typing import Any

@@ -1,7 +1,5 @@
 """Evaluator: exact means over whatever batches, and no trace of it in the training."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace

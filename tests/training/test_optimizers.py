@@ -1,7 +1,5 @@
 """Optimizers: what a workload may return, their rates along the run, and averages of weights."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The plain trainer: whole runs, how they end, and that they end in the same numbers."""
 
-from __future__ import annotations
-
 import errno
 from collections.abc import Sequence
 from dataclasses import replace

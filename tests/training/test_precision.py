@@ -1,7 +1,5 @@
 """Mixed precision: what a user writes with torch.autocast and a GradScaler, number by number."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """Stepper: what it alone can do: closures, weights of examples, a step of one's own."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -4,8 +4,6 @@ Plain is the textbook bit for bit; native but for rounding. Stopped, killed or c
 is itself bit for bit.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The built-in workloads: what each trains, and what each of its settings changes."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -5,8 +5,6 @@ wrong_calls.txt.
 """
 
 # ruff: noqa: F401 - the table calls what is imported here
-from __future__ import annotations
-
 import re
 import sys
 from dataclasses import replace

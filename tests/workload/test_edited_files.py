@@ -1,7 +1,5 @@
 """What a workload reads and imports is part of who it is, and runs as it stands after an edit."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from pathlib import Path

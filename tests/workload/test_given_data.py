@@ -1,7 +1,5 @@
 """Data as they are given: arrays, columns, a DataLoader, and what is split off from them."""
 
-from __future__ import annotations
-
 import warnings
 from copy import deepcopy
 from dataclasses import replace
@@ -75,7 +73,7 @@ class Table:
     def __init__(self, columns: dict[str, list[Any]], kind: str | None = None) -> None:
         self.columns, self.format = columns, {"type": kind, "columns": list(columns)}
 
-    def with_format(self, kind: str | None) -> Table:
+    def with_format(self, kind):
         return Table(self.columns, kind)
 
     def __len__(self) -> int:

@@ -1,7 +1,5 @@
 """Who a workload is: its files, its functions, and all that its data hold."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import random

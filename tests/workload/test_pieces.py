@@ -1,7 +1,5 @@
 """Ready-made pieces: optimizers by name, fused where that is right, and bytes to numbers."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

@@ -1,7 +1,5 @@
 """two-points: the smallest training set that there is."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Libraries: built once, in a folder of their owner's."""
 
-from __future__ import annotations
-
 import stat
 
 import pytest

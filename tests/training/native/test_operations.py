@@ -1,7 +1,5 @@
 """Every listed operation: values and gradients are PyTorch's, each by parameters of its own."""
 
-from __future__ import annotations
-
 import math
 import platform
 from collections.abc import Callable, Sequence

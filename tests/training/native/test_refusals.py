@@ -1,7 +1,5 @@
 """What is not trained natively is refused with a reason, before anything is built."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
