@@ -43,7 +43,7 @@ BEST_SO_FAR = replace(cannot_tell_advice(), provisional=made_up_advice().recomme
 def test_applied_the_rate_is_that_of_every_group(advice: Advice) -> None:
     optimizer = torch.optim.SGD(groups_of("lr", 0.01, 1.0))
 
-    refused = pytest.raises(UsageError, match="names no configuration")
+    refused = pytest.raises(UsageError, match="recommends no configuration")
     with nullcontext() if advice.named else refused:
         advice.apply(optimizer)
 

@@ -44,7 +44,8 @@ def test_the_answer_says_that_its_times_are_of_this_machine():
     said, *_ = caveats(cluster=Cluster()).values()
 
     assert reason_text(said) == (
-        "step times and memory are those of here, so times are for it, wherever the trainings ran"
+        "step times and memory were measured on here, "
+        "so all times are for that machine, wherever the trainings ran"
     )
 
 
@@ -55,9 +56,9 @@ def test_the_answer_says_that_its_times_are_of_the_profile(cluster):
     first, second, *_ = caveats(cluster=cluster, profile=there).values()
 
     said = reason_text(first)
-    assert said.startswith("step times and memory are those of a GPU")
-    assert said.endswith(", so times are for it, wherever the trainings ran") is bool(cluster)
-    assert ("Steps were counted here, on here" in said) is not bool(cluster)
+    assert said.startswith("step times and memory were measured on a GPU")
+    assert ("wherever the trainings ran" in said) is bool(cluster)
+    assert ("Steps were counted on this machine, here" in said) is not bool(cluster)
     assert second.code == "profile_of_another_version"
 
 
@@ -77,7 +78,7 @@ def test_what_few_validation_examples_cannot_tell_is_said(fields, which):
     few = caveats(scored, fields=fields).get("few_validation_examples")
 
     assert (few and few.named["which"]) == which
-    assert few is None or "validation has only 20 examples" in reason_text(few)
+    assert few is None or "the validation data have only 20 examples" in reason_text(few)
 
 
 @pytest.mark.parametrize(("epochs", "whole"), [(12, 12), (5, None)])

@@ -518,7 +518,7 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     assert sorted(step_s) == pytest.approx([STEP_S / 100])
     plan = asks_nothing.engines[-1]._inner._plan
     assert plan.step_s[10] == pytest.approx(STEP_S)
-    assert any("those of a GPU" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("measured on a GPU" in reason_text(caveat) for caveat in advice.caveats)
     assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
     # The report made again shows the profile that was given.
     again = stored(lab, None)

@@ -89,7 +89,7 @@ def test_what_is_not_there_cannot_be_shown(kept, tmp_path):
         kept.report(tmp_path / "page.html")
     with Store(tmp_path / "lab.db") as store:
         put_study(store, made_up_study(batch_sizes=()))
-    with pytest.raises(BatchlabError, match="no figure has anything"):
+    with pytest.raises(BatchlabError, match="no figure has any data"):
         write(tmp_path / "lab.db", "png", tmp_path / "image.png")
 
     assert {file.name for file in tmp_path.iterdir()} == {"elsewhere.db", "lab.db"}

@@ -73,7 +73,7 @@ def test_a_sweep_trains_every_batch_size_rate_and_seed_once_in_a_fixed_order(lab
     assert study.spent_s > 0
     assert told.fractions == sorted(told.fractions)
     assert told.fractions[-1] == pytest.approx(1.0)
-    timing, training = "timing each batch size alone", "training 8 trials"
+    timing, training = "timing each batch size with nothing else running", "training 8 trials"
     assert told.begun == [("sweep", "tiny", [timing, training])]
     assert told.phases == ["checking the workload", timing, training]
     # Trials train side by side, so any of them may end last.

@@ -214,7 +214,7 @@ def row(text: str, **fields: Any) -> tuple[str, dict[str, Any]]:
 
 
 DIFFERENTIATES = "that differentiates with @torch.enable_grad()"
-NO_MODE = "in evaluation mode (model.eval()), for in training mode it runs"
+NO_MODE = "in evaluation mode (model.eval()); in training mode it runs"
 # Where the user's own code raised an exception.
 RAISED = [
     row("`model` raised TypeError", model=lambda: nn.Linear(4, "3")),

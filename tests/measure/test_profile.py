@@ -130,7 +130,7 @@ NO_DOCUMENTS = ("", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schem
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        *((text, "this is no profile of batchlab") for text in (*NO_DOCUMENTS, b"\xff\xfe")),
+        *((text, "this is not a profile of batchlab") for text in (*NO_DOCUMENTS, b"\xff\xfe")),
         (WHOLE.replace('"points"', '"pints"'), "missing required field `points`"),
         (damaged("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
         (damaged("schema", to=2), "has schema 2; batchlab"),

@@ -117,7 +117,7 @@ def test_micro_batches_are_equal_and_at_most_half_of_what_fits():
     )
     assert {point.accumulation_steps for point in whole_only.points} == {1}
     assert whole_only.stopped == "memory"
-    assert f"above {largest(whole_only)} do not fit whole" in told.warnings[-1]
+    assert f"above {largest(whole_only)} do not fit in memory" in told.warnings[-1]
 
 
 # Bad ends and time

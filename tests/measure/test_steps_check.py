@@ -133,7 +133,7 @@ def another_each_time() -> nn.Module:
     return model
 
 
-ELSEWHERE = r"a training that is stopped and resumed goes another way.*\(register_buffer\)"
+ELSEWHERE = r"stopped and resumed does not continue as before.*\(register_buffer\)"
 WARNED: dict[str, tuple[Workload, str]] = {
     "of another model": (
         small_workload(optimizer=lambda _, rate: torch.optim.SGD(small_mlp().parameters(), rate)),

@@ -89,7 +89,7 @@ def test_it_is_its_own_json():
     (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
     (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
-    (lambda: Plan.from_json('{"epochs": 3}'), "this is no plan"),
+    (lambda: Plan.from_json('{"epochs": 3}'), "this is not a plan"),
 ])  # fmt: skip
 def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message):
     with pytest.raises(UsageError, match=message) as refused:

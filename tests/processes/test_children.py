@@ -54,7 +54,7 @@ def test_children_show_a_warning_once_whatever_its_numbers():
         (profiled_workloads.meet_its_own_limit, Status.OOM, "RuntimeError", "smaller"),
         (profiled_workloads.kill_itself, Status.KILLED, None, "SIGKILL"),
         (profiled_workloads.crash, Status.ERROR, None, "exit code 3"),
-        (profiled_workloads.hang, Status.TIMEOUT, None, "had not ended after 100 ms"),
+        (profiled_workloads.hang, Status.TIMEOUT, None, "was still running after 100 ms"),
     ],
 )
 def test_how_a_child_ended_comes_back_with_its_reason(action, status, error, said):

@@ -116,7 +116,7 @@ def test_its_arithmetic_does_not_grow_with_the_run():
         (
             *(10, True, 4),
             "each step adds up 3 micro-batches of at most 4; layers that normalize over the batch "
-            "see the micro-batch",
+            "normalize over the micro-batch",
         ),
     ],
 )

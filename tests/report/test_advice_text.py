@@ -208,7 +208,8 @@ def ends_at(
 
 
 @pytest.mark.parametrize(
-    ("n_validation", "told"), [(None, "ends best"), (500, "Open: whether"), (100, "Open: whether")]
+    ("n_validation", "told"),
+    [(None, "ends best"), (500, "Not known: whether"), (100, "Not known: whether")],
 )
 def test_few_validation_examples_do_not_tell_ends_apart(n_validation, told) -> None:
     assert told in told_by(ends_at(0.93, 0.95, n_validation=n_validation))["best end"]

@@ -81,7 +81,7 @@ def test_a_profile_is_limited_by_the_memory_of_the_gpu_and_of_an_evaluation() ->
     assert replace(PAIR, points=on_gpu).largest_batch_size == 32
     assert beyond.largest_batch_size is None
     assert within.training_bytes(10**6) == 8 * 10**8
-    assert "An evaluation takes 800 MB, at any batch size." in words(within)
+    assert "An evaluation takes 800 MB at any batch size." in words(within)
     assert "evaluation" not in words(replace(PAIR, evaluation_bytes=1000))
 
 

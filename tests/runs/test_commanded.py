@@ -124,7 +124,7 @@ CRASHES = (
     [
         (BLOWS_UP, Status.NAN, [21], "step 21"),
         (CRASHES, Status.ERROR, [20], "the disk is on fire"),
-        ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never reported val_loss"),
+        ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never printed val_loss"),
     ],
 )
 def test_a_failed_training_keeps_its_reason_and_its_curve(fails, status, steps, said, tmp_path):
@@ -182,7 +182,7 @@ for step in range(1, 5):
 
 
 def test_what_its_user_can_change_is_told_once(tmp_path):
-    said, told = "that is no number: val_loss=None; give numbers", Told()
+    said, told = "that is not a number: val_loss=None; give numbers", Told()
     engine = command_engine(training_script(tmp_path, source=LOGS), tmp_path, listener=told)
 
     record, _ = asked(engine), asked(engine, seed=1)

@@ -262,7 +262,7 @@ def test_values_of_a_bar_over_epochs_belong_to_the_pass_in_whose_body_they_were_
     assert points_of(output.encode()) == list(zip((20, 40, 60), values, strict=True))
 
 
-TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab.log"
+TWO_LENGTHS = "bars of tqdm cannot be told apart: give each a description, .* batchlab.log"
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ TWO_LENGTHS = "bars of tqdm are not told apart: give each its words, .* batchlab
         ),
         (
             [state(n, 6, words="Epochs") + "\n" + val_loss(n) for n in range(2)],
-            "without a counter below a bar over epochs; print its epoch beside it",
+            "without a counter below a bar over epochs; print its epoch next to it",
         ),
     ],
 )

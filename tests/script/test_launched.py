@@ -165,7 +165,7 @@ def test_what_is_left_of_a_command_whose_supervisor_was_killed_is_ended(code, st
     end = ended(started)
 
     assert end.status == Status.KILLED
-    assert "was killed; batchlab ended the command" in why(end)
+    assert "was killed, so batchlab ended the command" in why(end)
     assert living(started.launched.marker) == ()
 
 
@@ -200,9 +200,9 @@ def test_one_that_is_dropped_ends(tmp_path):
             "1: ValueError: 3",
         ),
         (("sh", "-c", "(kill -SEGV $BASHPID); exit 139"), "without a result (SIGSEGV)"),
-        ("input()", "wants input or a terminal, and here is neither (EOFError"),
-        ("import getpass; getpass.getpass()", "wants input or a terminal"),
-        ("import termios; termios.tcgetattr(0)", "wants input or a terminal, and here is neither"),
+        ("input()", "asks for input or needs a terminal, which it does not have here (EOFError"),
+        ("import getpass; getpass.getpass()", "asks for input or needs a terminal"),
+        ("import termios; termios.tcgetattr(0)", "a terminal, which it does not have here"),
     ],
 )
 def test_a_command_that_fails_at_once_is_told_in_one_line(command, says, start, tmp_path):

@@ -54,9 +54,9 @@ def sql(path: Path, *statements: str) -> None:
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("", "is no file; a store is a file"),
+        ("", "is not a file; a store is a file"),
         ("no/where/lab.db", "there is no folder"),
-        ("/dev/zero", "is no file"),
+        ("/dev/zero", "is not a file"),
         ("x" * 300, "cannot be used (File name too long)"),
     ],
 )

@@ -228,7 +228,7 @@ def test_no_other_record_takes_in_a_number_that_is_not_finite_or_another_type(st
         (store.put_workload, replace(WORKLOAD, n_train="60000")),
         (store.put_workload, replace(WORKLOAD, settings=(("width", object()),))),
     ):
-        with pytest.raises(StoreError, match="would not read back"):
+        with pytest.raises(StoreError, match="would not be read back"):
             put(record)
 
 

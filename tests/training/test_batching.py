@@ -245,7 +245,7 @@ def test_each_epoch_and_seed_has_an_order_of_its_own(make_sampler, sampling):
     (lambda batch_size, seed: range(30), "gave 30 indices, from 0 to 29; expected 40"),
     (lambda batch_size, seed: range(1, 41), "gave 40 indices, from 1 to 40; expected 40"),
     (lambda batch_size, seed: BatchSampler(range(40), 7, False), "gave a batch of 7 examples"),
-    (lambda batch_size, seed: ["a", "b"], "gave something that is no index"),
+    (lambda batch_size, seed: ["a", "b"], "gave something that is not an index"),
 ])  # fmt: skip
 def test_what_makes_no_epoch_is_said_in_one_line(make_sampler, message):
     with pytest.raises(WorkloadError) as caught:

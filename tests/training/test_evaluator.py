@@ -282,7 +282,7 @@ def judged(**fields: Any) -> Workload:
 
 
 @pytest.mark.parametrize(("make", "message"), [
-    (lambda: regression(Undirected()), "metric 'measured' does not tell whether it goes"),
+    (lambda: regression(Undirected()), "metric 'measured' does not say whether higher"),
     (lambda: Metric(over_all=fast_area), "a batchlab.Metric has better=None"),
     (lambda: Metric(better="higher"), "has neither of sum and over_all"),
     (lambda: over_all(sum=fast_area), "a batchlab.Metric has both of sum and over_all"),

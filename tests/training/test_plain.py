@@ -124,7 +124,7 @@ def test_a_loss_that_is_not_finite_at_an_evaluation_ends_it_unless_on_test_data(
     run = run_engine(workload, small_trial(workload, batch_size=10), RunLength(epochs=1))
 
     assert run.outcome.status is status
-    text = "is not a finite number, nor is it with the untrained weights"
+    text = "is not a finite number, and neither is it with the untrained weights"
     assert status is Status.OK or text in reason_text(run.outcome.reason)
 
 
@@ -134,7 +134,7 @@ def test_another_training_set_is_refused_and_an_error_of_the_users_raised_as_it_
 
     with pytest.raises(ZeroDivisionError, match="division by zero"):
         run_engine(workload, trial, RunLength(epochs=1))
-    with pytest.raises(TrialError, match="has 50 training examples, the trial says 40"):
+    with pytest.raises(TrialError, match="has 50 training examples, but the trial was made for 40"):
         run_engine(small_workload(n=50), trial, RunLength(epochs=1))
 
 

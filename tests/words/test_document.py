@@ -46,7 +46,7 @@ def test_a_reason_is_its_text_code_and_values_by_the_schema_and_back():
     unknown = dict.fromkeys(("estimate", "low", "high")) | {"n": 2, "reason": inner}
     assert made == {
         "why": {
-            "text": "batch size 8 did not run: no trial ended well; run one that does",
+            "text": "batch size 8 did not run: no training ended well; run one that does",
             "code": "size_did_not_run",
             "values": {"size": 8, "why": inner},
         },

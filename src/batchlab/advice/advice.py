@@ -394,9 +394,7 @@ class Advice(Reported):
             UsageError: the advice names no configuration (`named` is None).
         """
         if self.named is None:
-            raise UsageError(
-                "this advice names no configuration: it can't be told; its `reason` says why"
-            )
+            raise UsageError("this advice recommends no configuration; its `reason` says why")
         adam = self.named.adam
         for group in optimizer.param_groups:
             group["lr"] = self.named.learning_rate

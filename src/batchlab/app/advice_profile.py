@@ -163,7 +163,7 @@ def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
         (record,) = run_all(engine, [RunRequest(trial=subject.reference, length=length)])
         if record.has_failed:
             raise WorkloadError(
-                f"{question.trainings:g} trainings: how long one takes is not known, for "
+                f"{question.trainings:g} trainings: it is not known how long one takes, because "
                 f"the first failed ({reason_text(record.reason)}); give a time with --budget"
             )
         # A stored run may be longer, so leave out its evaluations after the requested last step.

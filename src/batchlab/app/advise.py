@@ -134,8 +134,9 @@ def _check(subject: Subject) -> None:
     question, summary = subject.question, subject.summary
     if not summary.has_validation:
         raise UsageError(
-            f"workload {summary.name!r} has no validation set, by which runs are compared; give "
-            f'it one, or leave validation="split" to have it taken from the training set'
+            f"workload {summary.name!r} has no validation set, but runs are compared by their "
+            f'validation metric; give it one, or leave validation="split" to take it from the '
+            f"training set"
         )
     allowed, epochs = question.at_most_epochs, subject.epochs
     if allowed is not None and epochs is not None and allowed < epochs:

@@ -111,7 +111,7 @@ def pattern(value: Any) -> str:
     try:
         re.compile(text(value))
     except re.error as error:
-        raise UsageError(f"pattern {value!r} is no regular expression: {error}") from None
+        raise UsageError(f"pattern {value!r} is not a regular expression: {error}") from None
     return str(value)
 
 

@@ -121,7 +121,7 @@ ARGUMENTS: Mapping[str, Argument] = {
     "noise steps": Argument(
         read=partial(values.count, least=0),
         shown="N",
-        expected="0, for the initial weights alone, or more",
+        expected="0, for only the initial weights, or more",
     ),
     "memory_limit_bytes": Argument(
         read=values.n_bytes,
@@ -190,97 +190,99 @@ ARGUMENTS: Mapping[str, Argument] = {
 
 # The help texts of the arguments; the keys have the same form as the keys of `ARGUMENTS`.
 HELP: Mapping[str, str] = {
-    "objective": "What is best. time: the least time to the target. samples: the largest batch "
-    "size that needs hardly more examples to get there. quality: the best validation metric after "
-    "--epochs.",
-    "advise target": "How good a model must be on validation data to count as trained, such as "
-    "accuracy=0.97. Default: the workload's own target, or what your training ends with.",
-    "sweep target": "End each training once it is this good on validation data, such as "
+    "objective": "What counts as best. time: the least time to the target. samples: the largest "
+    "batch size that needs hardly more examples to reach it. quality: the best validation metric "
+    "after --epochs.",
+    "advise target": "The value on validation data at which a model counts as trained, such as "
+    "accuracy=0.97. Default: the workload's own target, or the final value of your training.",
+    "sweep target": "End each training when it reaches this value on validation data, such as "
     "accuracy=0.97.",
     "margin": "How much worse a training may end and still count as ending as well, in the "
-    "metric's unit. Default: 5 % of what was learned or of the remaining errors, whichever is "
-    "less.",
-    "budget": "Stop after this much time at most.",
-    "advise budget": "Answer within this much time. Default: 3m.",
-    "sweep budget": "Stop after this much time at most. The same command goes on later. Default: "
-    "no limit.",
-    "trainings": "The budget as a number of trainings as you do them now, such as 4. For models "
-    "that train for hours.",
+    "metric's unit. Default: 5 % of what was learned or, if less, of the remaining errors.",
+    "budget": "Stop after this time at most.",
+    "advise budget": "Answer within this time. Default: 3m.",
+    "sweep budget": "Stop after this time at most. Run the command again to continue. Default: no "
+    "limit.",
+    "trainings": "The budget as a number of your present trainings, such as 4. For models that "
+    "train for hours.",
     "advise batch_sizes": "Batch sizes to compare with the workload's own; full is the whole "
-    "training set. Default: powers of two from 8; of a command its own one doubled and halved.",
+    "training set. Default: powers of two from 8; for your own command, its batch size doubled and "
+    "halved repeatedly.",
     "sweep batch_sizes": "Batch sizes to compare; full is the whole training set. Default: full, "
-    "and those of 64, 256 and 1024 that are smaller.",
+    "and 64, 256 and 1024 if they are smaller.",
     "profile batch_sizes": "Batch sizes to measure; full is the whole training set. Default: 1, "
     "2, 4 and so on to full, and the workload's own.",
-    "learning_rates": "Train each batch size at each of these. Default: the workload's own rate.",
-    "seeds": "Train each combination this often, each time with other random numbers.",
-    "advise epochs": "How many epochs a training of yours takes. Default: the workload's own "
-    "number, or what the budget allows; 10 for quality, or with a schedule.",
-    "sweep epochs": "How often each training goes through the training data. Default: the "
-    "workload's own number, or 10; no limit where --steps is given. A script without {epochs} "
-    "trains as long as it does by itself.",
-    "at_most_epochs": "For the least time another batch size may train for more epochs than "
-    "yours, if it takes no longer: this many at most. Default: any number.",
-    "sweep steps": "How many steps (updates of the model) each training takes. With --epochs too, "
-    "whichever ends first.",
-    "noise steps": "How far to train; 0 measures the initial weights alone. Default: the planned "
-    "training, or 10 epochs.",
-    "memory_limit_bytes": "The most memory that training may take. Default: all there is.",
-    "profile": "Answer for another machine: the file that batchlab profile --json made there.",
-    "settings": "Change a setting of the workload, such as width=64. Give it again for another "
-    "setting.",
-    "scaling_rule": "How to change the learning rates with the batch size. Those given are for "
-    "the workload's own batch size. All but none also move AdamW's weight decay and beta 2; "
-    "sde-adam both betas and eps.",
-    "sampling": "reshuffle: each epoch takes every example once, in a new order. replacement: "
-    "each step draws its examples at random.",
+    "learning_rates": "Train each batch size at each of these rates. Default: the workload's own "
+    "rate.",
+    "seeds": "Train each combination this many times, each time with other random numbers.",
+    "advise epochs": "How many epochs your training takes. Default: the workload's own number, or "
+    "what the budget allows; 10 for objective quality, or with a schedule.",
+    "sweep epochs": "How many epochs each training takes. Default: the workload's own number, or "
+    "10; no limit if --steps is given. A script without {epochs} trains for as long as it does by "
+    "itself.",
+    "at_most_epochs": "For objective time: another batch size may train for at most this many "
+    "epochs, which may be more than yours if it takes no longer. Default: any number.",
+    "sweep steps": "How many steps (updates of the model) each training takes. With --epochs, a "
+    "training ends at whichever comes first.",
+    "noise steps": "How many steps to train; 0 measures only the initial weights. Default: the "
+    "planned training, or 10 epochs.",
+    "memory_limit_bytes": "The memory limit for training. Default: all memory of the device.",
+    "profile": "Answer for another machine: the file that batchlab profile --json wrote there.",
+    "settings": "Change a setting of the workload, such as width=64. Can be given several times.",
+    "scaling_rule": "How to change the learning rates with the batch size. The rates given are "
+    "for the workload's own batch size. All rules except none also change AdamW's weight decay and "
+    "beta 2; sde-adam changes both betas and eps.",
+    "sampling": "reshuffle: each epoch uses every example once, in a new order. replacement: each "
+    "step draws its examples at random.",
     "drop_last": "Leave out the last batch of each epoch if it is smaller.",
-    "micro_batch_size": "Cut each batch into pieces of this many examples, to save memory. "
-    "Default: the whole batch.",
-    "measure": "Also measure this at the start and at the end of each epoch: noise_scale or "
-    "gradient_variance; or at the start and at the end: sharpness or top_eigenvalue. "
-    "Give it again for another.",
-    "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: small and large "
-    "throughout, growing from one to the other, and small with its rate cut instead.",
+    "micro_batch_size": "Split each batch into micro-batches of this many examples, to save "
+    "memory. Default: the whole batch.",
+    "measure": "Also measure noise_scale or gradient_variance at the start and after each epoch, "
+    "or sharpness or top_eigenvalue at the start and at the end. Can be given several times.",
+    "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: the small one, "
+    "the large one, one that grows from small to large, and the small one with a decaying rate "
+    "instead.",
     "device": "Where to run: cpu, cuda, or cuda:1 for the second GPU.",
-    "trainer": "fastest: small models on a CPU are trained in C made for them, which agrees with "
-    "PyTorch but for rounding. plain: PyTorch's own loop trains all.",
-    "engine": "Where to train. local: this machine. ray: the nodes of a Ray cluster. Steps are "
-    "timed on this machine.",
-    "address": "With --engine ray: the cluster, as HOST:PORT, ray://HOST:PORT or auto. Whoever "
-    "can reach a cluster can run code on it. Default: auto, RAY_ADDRESS or this machine's.",
-    "cpus_per_trial": "With --engine ray: the processors of a node that one training takes. "
+    "trainer": "fastest: small models on a CPU are trained by C code generated for them, which "
+    "agrees with PyTorch except for rounding. plain: PyTorch trains all models.",
+    "engine": "Where to train. local: on this machine. ray: on the nodes of a Ray cluster; steps "
+    "are still timed on this machine.",
+    "address": "With --engine ray: the cluster, as HOST:PORT, ray://HOST:PORT or auto. Anyone who "
+    "can reach a cluster can run code on it. Default: auto, which uses RAY_ADDRESS or a cluster on "
+    "this machine.",
+    "cpus_per_trial": "With --engine ray: the processors that each training takes on a node. "
     "Default: 1.",
-    "gpus_per_trial": "With --engine ray: the GPU, or the part of one, that one training takes. "
-    "Default: 1 with --device cuda.",
-    "metric": "With a command of your own: the validation metric that counts, as your script "
-    "prints it, such as val_loss. Default of profile: loss.",
-    "better": "Which way --metric improves. Needed where its name does not tell.",
-    "examples": "With a command of your own: how many training examples there are. Default: by "
-    "its progress, or assumed if that shows no number.",
-    "batch_size": "With a command of your own: the batch size that you train with now. Default: "
-    "the flag's default in the script's code. Without one advise asks; others take the first of "
-    "--batch-sizes, or 64.",
-    "learning_rate": "With a command of your own: the learning rate that you train with now. "
-    "Default: the flag's default in the script's code.",
+    "gpus_per_trial": "With --engine ray: the GPUs, or the fraction of one, that each training "
+    "takes. Default: 1 with --device cuda.",
+    "metric": "With your own command: the validation metric to compare, as your script prints it, "
+    "such as val_loss. Default of profile: loss.",
+    "better": "Whether higher or lower values of --metric are better. Needed if its name does not "
+    "show it.",
+    "examples": "With your own command: the number of training examples. Default: read from its "
+    "progress, or assumed if its progress shows no number.",
+    "batch_size": "With your own command: the batch size that you train with now. Default: the "
+    "flag's default in the script's code. If there is none, advise asks for it; other commands use "
+    "the first of --batch-sizes, or 64.",
+    "learning_rate": "With your own command: the learning rate that you train with now. Default: "
+    "the flag's default in the script's code.",
     "pattern": "A regular expression that finds progress in the output, with groups such as "
-    "(?P<step>...) and (?P<val_loss>...). Default: progress is known by its shape.",
+    "(?P<step>...) and (?P<val_loss>...). Default: common formats are recognized.",
     "config": "A configuration file with placeholders. Each training gets a copy with its own "
-    "values, at {config}.",
-    "devices": "With a command of your own: on how many devices it trains at once, each with a "
-    "part of every batch. {world_size} stands for it. Default: 1.",
+    "values, whose path replaces {config}.",
+    "devices": "With your own command: the number of devices that it trains on, each with a part "
+    "of every batch. It replaces {world_size}. Default: 1.",
     "store": "The file that keeps all results.",
-    "study_id": "Which study, by the start of its id. Default: the last.",
+    "study_id": "The study, given by the start of its id. Default: the latest.",
     "report": "Write the report to this file.",
-    "output_format": "What to make of it. Default: html.",
-    "path": "The file to write; csv, svg and png make several beside it. Default: "
-    "batchlab-report.*, for text and json the terminal.",
-    "live": "Write the page beside the store, or to --report, and show it in your browser. It is "
-    "written anew every 20 s, and loads itself again, until the study has finished or Ctrl-C.",
+    "output_format": "The format to write. Default: html.",
+    "path": "The file to write; csv, svg and png write several files with this name. Default: "
+    "batchlab-report.*, or the terminal for text and json.",
+    "live": "Write the page next to the store, or to --report, and show it in your browser. It is "
+    "updated every 20 s until the study has finished or you press Ctrl-C.",
     "output": "The file to write.",
-    "as_json": "Print one JSON document and nothing else.",
+    "as_json": "Print only one JSON document.",
     "quiet": "Print only the result and errors: no progress, no warnings.",
-    "explain": "Also print what was done and why, step by step.",
-    "require": "Exit with code 3 unless another configuration than yours is named, and the answer "
-    "is as sure: likely (8 in 10) or sure (19 in 20) to be no slower and to end no worse.",
+    "explain": "Also print each decision with its reason.",
+    "require": "Exit with code 3 unless the answer is another configuration than yours, and is at "
+    "least this sure to be no slower and to end no worse: likely (8 in 10) or sure (19 in 20).",
 }

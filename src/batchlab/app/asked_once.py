@@ -26,7 +26,7 @@ _BUDGET_SHARE = 0.25
 # For each fact about a command: an example value, and an explanation for the user.
 _FACTS: dict[str, tuple[Any, str]] = {
     "metric": ("val_loss", "the validation metric that counts"),
-    "better": ("lower", "higher or lower: its name does not tell"),
+    "better": ("lower", "higher or lower; its name does not show it"),
     "batch_size": (64, "what you train with now"),
     "learning_rate": (0.001, "what you train with now"),
     "epochs": (10, "how long a whole training of yours is"),
@@ -93,11 +93,11 @@ def completed(
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
     if look is None:  # The command failed, so offer no completed command line.
-        raise UsageError(f"{request}. Have it run first")
+        raise UsageError(f"{request}. Make it run first")
     paste = _with_options(command_line, values)
     if unsure:
         raise UsageError(
-            f"{request}. To paste, with your own in place of {', '.join(unsure)}: {paste}"
+            f"{request}. To paste, with your own value instead of {', '.join(unsure)}: {paste}"
         )
     raise UsageError(f"{request}. To paste: {paste}")
 

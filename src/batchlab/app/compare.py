@@ -85,7 +85,8 @@ def _side(given: Comparable, store: Path) -> Side:
         study = str(given)
     else:
         raise UsageError(
-            f"{given}: no file, and no store at {store} to look such a study up in; give --store"
+            f"{given}: no such file, and no store at {store} that could hold such a study; give "
+            "--store"
         )
     with Store.existing(store) as opened:
         shown = stored_in(opened, study)

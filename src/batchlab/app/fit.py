@@ -72,8 +72,8 @@ def _runs(
         if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
             missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
             raise BatchlabError(
-                f"{name} has no column {missing}; it has {', '.join(row)}; name them so in the "
-                f"first line, with commas between"
+                f"{name} has no column {missing}; it has {', '.join(row)}; name the columns in "
+                "the first line, separated by commas"
             )
         try:
             yield _number(row, "learning_rate"), _run(row)
@@ -109,13 +109,13 @@ def _run(row: PointRow) -> StepsObservation:
     after = _number(row, "after_steps", least=0.0) or 0.0
     if steps is None and after == 0:
         raise BatchlabError(
-            "a run that never reached its target says for how many steps it did not; give them as "
+            "a run that never reached its target needs the number of its steps; give it as "
             "after_steps"
         )
     if steps is not None and steps < after:
         raise BatchlabError(
-            f"the target was reached within {steps:.6g} steps and not after {after:.6g}; mend "
-            f"after_steps"
+            f"the target was reached within {steps:.6g} steps and not after {after:.6g}; "
+            f"correct after_steps"
         )
     return StepsObservation(batch_size=int(batch_size), after_steps=after, steps=steps)
 
@@ -131,7 +131,7 @@ def _number(row: PointRow, column: str, least: float = 1 / _MOST) -> float | Non
         value = math.nan
     if not least <= value <= _MOST:
         raise BatchlabError(
-            f"{column}={written}; expected a number from {least:g} to {_MOST:g}; mend that point "
-            f"or leave it out"
+            f"{column}={written}; expected a number from {least:g} to {_MOST:g}; correct that "
+            "point or leave it out"
         )
     return value

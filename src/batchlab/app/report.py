@@ -163,7 +163,7 @@ def write_files(
         return (path, *write_output_files(path.with_suffix(".csv"), dict(others)))
     images = figure_images(figures, looks, "png" if output_format == "png" else "svg")
     if not images:
-        raise BatchlabError("no figure has anything to show; train more batch sizes first")
+        raise BatchlabError("no figure has any data; train more batch sizes first")
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 

@@ -60,8 +60,8 @@ def save_weights(
     shown = stored(store, study)
     if not isinstance(shown, Advised):
         raise UsageError(
-            f"study {shown.study_id} of {store} is no advice, and only an advice names a "
-            f"batch size; run batchlab advise, or give the id of an advice with --study"
+            f"study {shown.study_id} of {store} is not an advice, and only an advice names a "
+            "batch size; run batchlab advise, or give the id of an advice with --study"
         )
     named = shown.advice.named
     if named is None:

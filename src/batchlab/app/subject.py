@@ -91,7 +91,7 @@ class Subject:
         needs_epochs = self.has_shape or self.question.objective == "quality"
         if is_advice and is_script and needs_epochs:
             raise UsageError(
-                "nothing says how long a training of yours is; give --epochs, such as --epochs 10"
+                "the length of your training is not known; give --epochs, such as --epochs 10"
             )
         if (is_advice or is_script) and not needs_epochs:
             return None

@@ -191,9 +191,9 @@ class WorkloadSubject(Subject):
             and not _reports_peaks(question.device)
         ):
             raise UsageError(
-                f"memory limit {english_number(limit, 'peak_bytes')}: this system does not tell "
-                f"the peak memory of a process, so nothing can be judged by it; leave "
-                f"--memory-limit out"
+                f"memory limit {english_number(limit, 'peak_bytes')}: this system does not report "
+                "the peak memory of a process, so the limit cannot be checked; leave "
+                "--memory-limit out"
             )
 
     def _checked(self) -> WorkloadSummary:

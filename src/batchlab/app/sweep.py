@@ -130,7 +130,7 @@ def swept(question: Request) -> Study:
         return _stored_study(opened, subject, trials)
 
 
-_TIMING = "timing each batch size alone"
+_TIMING = "timing each batch size with nothing else running"
 _TRAINING = "training {n:1 trial|# trials}"
 _TIMING_TIMEOUT_S = 600.0
 _TIMING_LEAST_S = 5.0
@@ -215,7 +215,7 @@ def _timing(subject: AnySubject, trial: Trial) -> StepTiming | None:
     ended = subject.timed(trial, timeout_s=timeout_s)
     timing = ended.value
     if not isinstance(timing, StepTiming):
-        budget.refuse_if_out_of_time(f"timing the steps of batch size {size}, alone")
+        budget.refuse_if_out_of_time(f"timing the steps of batch size {size}")
         # Only warn, because the training will fail too, and its record will contain the reason.
         listener.warning(
             f"the steps of batch size {size} could not be timed: {reason_text(ended.reason)}"

@@ -125,8 +125,8 @@ def _refuse_errors(study: Study) -> None:
     if failed:
         reason = reason_text(failed[0].reason).rstrip(".")
         raise BatchlabError(
-            f"{len(failed)} of {len(study.records)} trials ended in an error, first {reason}; mend "
-            f"that, then the same command goes on with them"
+            f"{len(failed)} of {len(study.records)} trials ended in an error, first {reason}; "
+            "correct that; the same command then trains them again"
         )
 
 

@@ -76,8 +76,8 @@ def explained(
 
 
 _RUNS_IN_TRAINING = (
-    ": in evaluation mode (model.eval()), for in training mode it runs. Let it take what the model "
-    "gives in evaluation mode, or put the model into training mode (model.train()) and back"
+    ": in evaluation mode (model.eval()); in training mode it runs. Let it accept what the model "
+    "returns in evaluation mode, or switch the model to training mode (model.train()) and back"
 )
 
 

@@ -389,7 +389,7 @@ class Profile(ShownInNotebook):
             return _read(msgspec.json.decode(text))
         except (msgspec.DecodeError, UnicodeError, TypeError) as error:
             raise BatchlabError(
-                f"this is no profile of batchlab: {error}; {_WHAT_TO_DO}"
+                f"this is not a profile of batchlab: {error}; {_WHAT_TO_DO}"
             ) from error
 
     @cached_property

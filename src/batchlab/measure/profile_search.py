@@ -182,8 +182,8 @@ class ProfileSearch:
         largest = self.profile.largest_batch_size or 0
         if largest and not self.may_accumulate:
             self.listener.warning(
-                f"batch sizes above {largest} do not fit whole, and what this workload does "
-                f"with a batch cannot be done in micro-batches"
+                f"batch sizes above {largest} do not fit in memory, and this workload cannot "
+                "split a batch into micro-batches"
             )
         return largest + 1
 

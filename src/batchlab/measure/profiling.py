@@ -150,8 +150,8 @@ def _refuse_if_beyond(evaluation: Ended, limit: int | None, name: str) -> None:
         raise WorkloadError(
             f"memory limit {_text(limit)}: an evaluation of workload {name!r} needs "
             f"{_need(used)}, whatever the batch size; give a larger --memory-limit, fewer examples "
-            f"to evaluate, or a metric that adds up over batches (batchlab.Metric(sum=...)) in "
-            f"place of `over_all`"
+            "to evaluate, or a metric that adds up over batches (batchlab.Metric(sum=...)) "
+            "instead of `over_all`"
         )
 
 

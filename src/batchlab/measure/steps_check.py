@@ -247,11 +247,11 @@ def _resumption_warnings(
     if off <= _TOLERANCE:
         return ()
     return (
-        f"a training that is stopped and resumed goes another way: after a few steps its weights "
-        f"were off by {100 * off:.1f} % of their change. A counter, a hidden state or a random "
-        f"generator is not in the checkpoint, or draws without a seed. Keep it in a buffer of the "
-        f"model (register_buffer), or in the dict that `optimizer` returns. Draw from the global "
-        f"generators of torch, NumPy or Python",
+        "a training that is stopped and resumed does not continue as before: after a few steps "
+        f"its weights differed by {100 * off:.1f} % of their change. A counter, a hidden state or "
+        "a random generator is not in the checkpoint, or draws without a seed. Keep it in a "
+        "buffer of the model (register_buffer), or in the dict that `optimizer` returns. Draw "
+        "from the global generators of torch, NumPy or Python",
     )
 
 

@@ -134,7 +134,7 @@ class Plan:
         try:
             return msgspec.json.decode(text, type=cls)
         except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise UsageError(f"this is no plan: {error}") from error
+            raise UsageError(f"this is not a plan: {error}") from error
 
     # ---- plans made from other plans
 

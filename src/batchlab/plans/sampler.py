@@ -138,7 +138,7 @@ class BatchSizeSampler(Sampler[list[int]]):
         if step is None:
             if self._scheduler is None:
                 raise UsageError(
-                    "how many steps were taken is not known here, for a loader fetches ahead; "
+                    "the number of steps taken is not known here, because a loader fetches ahead; "
                     "give state_dict(step=...), or step the scheduler of this sampler"
                 )
             step = self._scheduler.last_epoch
@@ -159,8 +159,9 @@ class BatchSizeSampler(Sampler[list[int]]):
         if differing:
             name = differing[0]
             raise UsageError(
-                f"this state is of another run: its {name} is {state_dict.get(name)!r}, and here "
-                f"it is {self._identity[name]!r}; make the sampler as it was made then"
+                f"this state belongs to another run: its {name} is {state_dict.get(name)!r}, and "
+                f"here it is {self._identity[name]!r}; make the sampler with the same arguments "
+                "as then"
             )
         self.first_step, self._is_over = int(state_dict["step"]), False
         if self._scheduler is not None:

@@ -58,8 +58,8 @@ def check_unedited(files: Iterable[SourceFile]) -> None:
     for file in files:
         if not file.is_unchanged():
             raise EditedError(
-                f"{Path(file.path).name} was edited since this study began; give the same command "
-                f"again: it begins anew with {file.path} as it is then"
+                f"{Path(file.path).name} was edited since this study began; run the same command "
+                f"again: it starts a new study with the edited {file.path}"
             )
 
 

@@ -69,8 +69,8 @@ class RunLength:
             limits.append(self.steps)
         if not limits:
             raise UsageError(
-                "neither epochs nor steps were given: a target alone may never be reached; give "
-                "one of them as well"
+                "neither epochs nor steps were given, and a target may never be reached; give "
+                "epochs or steps too"
             )
         return min(limits)
 

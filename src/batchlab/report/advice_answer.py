@@ -164,7 +164,7 @@ def _epochs(advice: Advice) -> Iterator[str]:
     if advice.recommendation.epochs is not None:
         how = "with its schedule over"
     elif ends.named_epochs > _LONGER * ends.own_epochs:
-        how = "until it gets there, for up to"
+        how = "until it reaches the target, for up to"
     else:
         return
     yield sentence("trains_longer", how=how, epochs=ends.named_epochs, own=ends.own_epochs)

@@ -371,7 +371,7 @@ def _comparison_title(comparison: Comparison) -> str:
     if not told:
         return sentence("comparing_takes_two")
     unknown = dict.fromkeys(f.quantity for f in judged if f.quantity not in told)
-    too_few = f" Too few runs to tell: {listing([*map(label_text, unknown)])}." if unknown else ""
+    too_few = f" Too few runs to judge: {listing([*map(label_text, unknown)])}." if unknown else ""
     return sentence("nothing_differs") + too_few
 
 

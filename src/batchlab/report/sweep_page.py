@@ -191,7 +191,7 @@ def _answer_notes(study: Study, finals: Sequence[Row]) -> Iterator[str]:
         yield "Small circles: single seeds."
     if study.workload.has_validation:
         yield sentence("final_is_line")
-    yield "Time: steps × the time of a step measured alone on this machine."
+    yield "Time: steps × the time of a step, measured with nothing else running."
 
 
 def _rates_figure(study: Study) -> Figure:
@@ -241,7 +241,7 @@ def _machine_figure(study: Study) -> Figure:
 
 def _step_time_notes(study: Study) -> Iterator[str]:
     if not study.timings:
-        yield text("Step time: not measured alone.")
+        yield text("Step time: not measured separately.")
         return
     devices = ", ".join(sorted({timing.device for timing in study.timings}))
     threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))

@@ -305,7 +305,7 @@ class CommandEngine(StoredEngine):
         )
         verdict, end = run.until_done()
         if run.could_not_be_taken_up(end):
-            cause = reason_text(end.reason) or "it told nothing new"
+            cause = reason_text(end.reason) or "it reported nothing new"
             self._listener.warning(
                 f"{self._named(trial)}: it did not go on from {{resume_from}} "
                 f"({cause.rstrip('.')}), so it begins again"

@@ -82,8 +82,8 @@ _NEARLY = 0.9
 _BEHIND = 3
 
 _NOT_TOLD_APART = (
-    'bars of tqdm are not told apart: give each its words, such as tqdm(loader, desc="train") and '
-    'desc="val", or log steps with batchlab.log'
+    "bars of tqdm cannot be told apart: give each a description, such as tqdm(loader, "
+    'desc="train") and desc="val", or log steps with batchlab.log'
 )
 _UNSEEN_END = (
     "a bar of tqdm began again before its end was shown: leave out leave=False, or log steps with "

@@ -279,10 +279,10 @@ class CommandCheck:
             hint = f". The command fixes {fixed}: give 1"
         raise OtherBatchSizeError(
             f"the command does not train with the batch size {self._command.batch_size} that it "
-            f"is given: {contradiction}. Have it use that one, or give the true --examples; where "
+            f"is given: {contradiction}. Make it use this batch size, or correct --examples; if "
             f"it accumulates gradients or runs on several devices, give {{micro_batch_size}} and "
-            f"{{accumulation_steps}}, or {{world_size}} with --devices; where its epochs are no "
-            f"passes over the data, have --pattern read its steps alone{hint}"
+            f"{{accumulation_steps}}, or {{world_size}} with --devices; if its epochs are not "
+            f"passes over the data, read only its steps with --pattern{hint}"
         )
 
     def _ask_about_longer_epochs(self, examples: Span) -> None:
@@ -374,8 +374,8 @@ class CommandCheck:
                 )
         elif compared.is_repeatable and compared.is_telling:
             raise UsageError(
-                "two runs of the command gave the same numbers and it has no {seed}, so it "
-                "cannot be told how much is chance; put {seed} where your script takes its "
+                "two runs of the command gave the same numbers and it has no {seed}, so it is not "
+                "known how much of a difference is chance; put {seed} where your script takes its "
                 "seed, such as --seed {seed}"
             )
 
@@ -443,8 +443,8 @@ class CommandCheck:
         if command.grows and not any(reading.samples for reading in first.readings):
             self._warn(
                 f"the command has {self._set(RAMP_UPS)}: if its batch grows to {{batch_size}} "
-                f"along a training, it sees fewer examples than steps times {{batch_size}}, which "
-                f"are counted here; have it print the samples seen"
+                f"during the training, it sees fewer examples than are counted here (steps times "
+                f"{{batch_size}}); make it print the samples seen"
             )
         now, rate, printed = command.batch_size, first.trial.learning_rate, first.printed_rate
         for look in self.looks:

@@ -105,7 +105,7 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
             batch size, or only one of `{config}` and a template is given.
     """
     if not argv:
-        raise UsageError(f"there is no command; give it after --, as in -- {_EXAMPLE}")
+        raise UsageError(f"no command was given; give it after --, as in -- {_EXAMPLE}")
     if len(argv) == 1 and " " in argv[0].strip():
         raise UsageError(
             f"the command {argv[0]!r} is one argument with spaces in it; leave out the quotes "
@@ -132,7 +132,7 @@ def placeholders_of(argv: Sequence[str], config: Path | None) -> frozenset[str]:
     if not names & {"accumulation_steps", "world_size"}:
         raise UsageError(
             "the command holds {micro_batch_size} without {accumulation_steps} or {world_size}; "
-            "give them too, or {batch_size} alone where no gradients are accumulated"
+            "give them too, or only {batch_size} if no gradients are accumulated"
         )
     return frozenset(names)
 
@@ -229,8 +229,8 @@ class TrainingCommand:
         object.__setattr__(self, "placeholders", placeholders_of(self.arguments, config))
         if self.better is None and direction_of(self.metric) is None:
             raise UsageError(
-                f"metric {self.metric!r}: its name does not tell whether it goes up or down; give "
-                f"--better higher or --better lower"
+                f"metric {self.metric!r}: its name does not show whether higher or lower is "
+                "better; give --better higher or --better lower"
             )
         for name in ("examples", "batch_size", "epochs", "devices"):
             count = getattr(self, name)
@@ -245,8 +245,8 @@ class TrainingCommand:
         rate = self.learning_rate
         if rate is None and self.takes("learning_rate"):
             raise UsageError(
-                "the command has {learning_rate}, and nothing says which rate you train with now; "
-                "give --learning-rate, such as --learning-rate 0.001"
+                "the command has {learning_rate}, but the rate that you train with now is not "
+                "known; give --learning-rate, such as --learning-rate 0.001"
             )
         if rate is not None and not (math.isfinite(rate) and rate > 0):
             raise UsageError(f"learning rate {rate!r}: expected a number above 0, such as 0.01")

@@ -315,9 +315,9 @@ class ProgressPoints:
 
     def _unplaced_text(self) -> str:
         return (
-            f"metric {self.printed!r} was printed without a step, an epoch or a count of samples "
-            f"that is understood; print one of these beside it, as in 'epoch 3 {self.printed} 0.4'"
-            f", or name the places of both with --pattern"
+            f"metric {self.printed!r} was printed without a step, an epoch or a sample count that "
+            f"is understood; print one of these next to it, as in 'epoch 3 {self.printed} 0.4', "
+            "or name the places of both with --pattern"
         )
 
     def _unsure_place(self, reading: Reading, place: Reading) -> str | None:
@@ -331,13 +331,13 @@ class ProgressPoints:
         if is_of_epochs and not reading.has_position and reading.shape != _BARS:
             return (
                 f"metric {self.printed!r} was printed without a counter below a bar over "
-                f"epochs; print its epoch beside it, or log it with batchlab.log"
+                f"epochs; print its epoch next to it, or log it with batchlab.log"
             )
         steps = self._trial.n_train // self._trial.micro_batch_size
         if place.epoch_length is not None and place.epoch_length < steps:
             return (
                 f"a bar of tqdm counts to {place.epoch_length}, less than the {steps} steps of an "
-                f'epoch; tell what it counts, as in tqdm(..., desc="epochs") or desc="steps", or '
+                f'epoch; say what it counts, as in tqdm(..., desc="epochs") or desc="steps", or '
                 f"use batchlab.log"
             )
         return None
@@ -405,8 +405,8 @@ class ProgressPoints:
         """Return one line on what was not understood or why the metric is missing, or None."""
         if self.not_understood:
             return (
-                f"batchlab.log was given what is no number: {', '.join(self.not_understood)}; give "
-                f"numbers, and counters of at least 0"
+                "batchlab.log was given something that is not a number: "
+                f"{', '.join(self.not_understood)}; give numbers, and counters of at least 0"
             )
         if self.first is not None:
             return None

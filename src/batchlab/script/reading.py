@@ -113,8 +113,8 @@ def is_of_machine(name: str) -> bool:
 
 
 ONE_FOLD = (
-    "where one run trains several models, have it train one, as with --runs 1, or one fold; where "
-    "it trains one, log a counter that goes on with batchlab.log"
+    "if one run trains several models, make it train one, as with --runs 1, or one fold; if it "
+    "trains one, log a counter that only rises with batchlab.log"
 )
 """The advice to the user if printed counters restart."""
 

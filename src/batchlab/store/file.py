@@ -93,7 +93,7 @@ def _check_place(path: Path, *, create: bool) -> None:
         there = None
     if there is not None and not stat.S_ISREG(there.st_mode):
         raise StoreError(
-            f"{path} is no file; a store is a file, for example {path.parent / 'lab.db'}"
+            f"{path} is not a file; a store is a file, for example {path.parent / 'lab.db'}"
         )
     if not create and (there is None or there.st_size == 0):
         raise NoStoreError(

@@ -93,8 +93,8 @@ class JsonColumn(Generic[T]):
         except (msgspec.ValidationError, TypeError, UnicodeEncodeError, OverflowError):
             pass
         raise StoreError(
-            f"{what} was not stored, because it would not read back as it is; give it the types "
-            f"that its class states, and None for a number that is not known"
+            f"{what} was not stored, because it would not be read back unchanged; give values of "
+            "the types that its class declares, and None for an unknown number"
         )
 
     def decoded(self, text: str) -> T:

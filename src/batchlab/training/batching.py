@@ -90,7 +90,7 @@ def sampled_order(workload: Workload, plan: BatchPlan, *, seed: int, epoch: int 
         order = list(map(index, drawn))
     except TypeError as error:
         raise WorkloadError(
-            f"{what} gave something that is no index; expected whole numbers, or lists of "
+            f"{what} gave something that is not an index; expected whole numbers, or lists of "
             f"them, one for each batch"
         ) from error
     n_train = plan.n_train

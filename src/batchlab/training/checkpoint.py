@@ -165,7 +165,7 @@ def load_checkpoint(path: Path, *, kept: Mapping[str, Stateful]) -> Progress:
         RandomState(**_unpacked(header.random, tensors)).restore()
     except _UNREADABLE as error:
         raise StoreError(
-            f"{path}: this checkpoint cannot be used ({error}); delete it to start the trial anew"
+            f"{path}: this checkpoint cannot be used ({error}); delete it to start the trial again"
         ) from error
     return header.progress
 

@@ -168,8 +168,8 @@ def train(
     """
     if size_of(workload.train) != task.trial.n_train:
         raise TrialError(
-            f"workload {workload.name!r} has {size_of(workload.train)} training examples, the "
-            f"trial says {task.trial.n_train}; make the trial for this workload as it is"
+            f"workload {workload.name!r} has {size_of(workload.train)} training examples, but the "
+            f"trial was made for {task.trial.n_train}; make the trial for the present workload"
         )
     return _TrainingRun(workload, task, measures, emit).until_done(stop)
 

@@ -283,10 +283,10 @@ class Workload:
             direction = directions.get(getattr(function, "higher_is_better", None))
         if direction is None:
             raise WorkloadError(
-                f"workload {self.name!r}: metric {metric!r} does not tell whether it goes up or "
-                f"down; give batchlab.Metric(sum=..., better=...), with its sum over "
-                f"the examples of a batch, or batchlab.Metric(over_all=..., better=...) where it "
-                f"needs all predictions at once, as recall, F1 and AUC do"
+                f"workload {self.name!r}: metric {metric!r} does not say whether higher or lower "
+                "is better; give batchlab.Metric(sum=..., better=...), with its sum over the "
+                "examples of a batch, or batchlab.Metric(over_all=..., better=...) where it "
+                "needs all predictions at once, as recall, F1 and AUC do"
             )
         return direction
 
@@ -423,7 +423,8 @@ def _faults_of_step(workload: Workload) -> Iterator[str]:
     if workload.accumulates and workload.step is None:
         yield (
             "accumulates=True without a `step`: it says that `step` takes a tuple of "
-            "micro-batches; leave it out, for batchlab cuts the batches of a plain `loss` itself"
+            "micro-batches; leave it out, because batchlab splits the batches of a plain `loss` "
+            "itself"
         )
     if workload.loss is None and workload.step is None:
         yield (
@@ -442,7 +443,7 @@ def _faults_of_step(workload: Workload) -> Iterator[str]:
         )
     if workload.step is not None and workload.clip_norm is not None:
         yield (
-            "clip_norm beside a `step`: the step clips itself; leave clip_norm out and call "
+            "clip_norm with a `step`: the step clips by itself; leave clip_norm out and call "
             "torch.nn.utils.clip_grad_norm_(model.parameters(), ...) before its optimizer.step()"
         )
 

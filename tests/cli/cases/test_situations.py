@@ -21,7 +21,7 @@ GROWS = (*TAKES, "--rampup-samples", "2000")
 # cannot, or what is asked.
 RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("prints.py inside", "val_acc", TAKES, "ValueError: `val_check_interval` (20) must be less"),
-    ("prints.py at_once", "combined loss", LUDWIG, "its progress came all at once: too soon"),
+    ("prints.py at_once", "combined loss", LUDWIG, "printed all its progress at once, too soon"),
     ("prints.py normalized", "val_loss", TAKES, ""),
     ("prints", "val_loss", TAKES, ""),
     ("prints.py scaled", "val_loss", TAKES, "prints 0.001875 for 0.02 with batch size 24"),
@@ -35,7 +35,7 @@ BY_NIGHT: list[tuple[str, str, tuple[str, ...], str]] = [
 ]
 ASKED: list[tuple[str, str, tuple[str, ...], str]] = [
     ("evaluates_each_epoch.py", "test_grade", BS[:4], "needs --better (higher or lower"),
-    ("prints.py folds", "val_loss", TAKES, "have it train one"),
+    ("prints.py folds", "val_loss", TAKES, "make it train one"),
     ("prints.py one_name", "loss", TAKES, "as in --metric 'val loss'"),
 ]
 
@@ -216,7 +216,7 @@ def test_a_script_that_wants_a_terminal_is_told_so(ask):
     done = ask("wants_terminal.py", "sweep", *asked.split(), takes=takes)
 
     assert done.code == 1
-    assert "wants input or a terminal, and here is neither (stty: 'standard input': " in done.err
+    assert "which it does not have here (stty: 'standard input': " in done.err
     assert "Its last line: IndexError" in done.err
 
 
