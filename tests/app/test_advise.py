@@ -519,12 +519,12 @@ def test_step_times_come_from_the_profile_given_and_the_plan_from_this_machine(
     plan = asks_nothing.engines[-1]._inner._plan
     assert plan.step_s[10] == pytest.approx(STEP_S)
     assert any("measured on a GPU" in reason_text(caveat) for caveat in advice.caveats)
-    assert any("counted here, on here" in reason_text(caveat) for caveat in advice.caveats)
+    assert any("counted on this machine, here" in reason_text(caveat) for caveat in advice.caveats)
     # The report made again shows the profile that was given.
     again = stored(lab, None)
     assert (again.advice, again.profile) == (advice, replace(gpu, memory_limit_bytes=10**9))
     figures = advice_figures(made_up_advice(), again.study, again.profile)
-    assert "ran alone on a GPU" in figures[3].notes[0]
+    assert "nothing else running on a GPU" in figures[3].notes[0]
 
 
 def test_a_profile_of_another_workload_is_refused(lab, gpu, profiling):

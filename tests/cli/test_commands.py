@@ -66,7 +66,7 @@ def test_a_profile_is_one_document_or_a_table_that_says_what_fits(do, mine):
     assert dict(made.environment)["torch"] == torch.__version__
     assert not Path("batchlab.db").exists()
     assert "200 (full)" in shown.out
-    assert re.search(r"ran in one piece within 2.15 GB[:,] 200 \(full\)", shown.said)
+    assert re.search(r"ran without micro-batches within 2.15 GB[:,] 200 \(full\)", shown.said)
 
 
 @pytest.mark.slow
@@ -161,7 +161,7 @@ def test_stores_and_printed_profiles_are_compared_as_text_and_as_one_document(do
     assert (shown.code, shown.err) == (0, "")
     assert shown.out.startswith("B differs in: time per step")
     alike = do("compare", "here.json", "there.json").out
-    assert "Nothing that was measured differs beyond noise." in alike
+    assert "No measured difference is larger than the noise." in alike
 
 
 def test_a_fit_as_text_names_the_law(do):

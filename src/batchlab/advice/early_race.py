@@ -201,9 +201,9 @@ class EarlyRace:
         return ends
 
     def _has_lost(self, i: int) -> bool:
-        """Return whether configuration i failed or missed the target, and another is faster.
+        """Return whether configuration i needs no further run, because it is slower than another.
 
-        A configuration that was trained to its end has not lost.
+        It has lost if it failed, or if its run missed the target, unless it was trained to its end.
         """
         if i in self._ends() or self._order(i) < self._order(self._soonest()):
             return False

@@ -92,7 +92,7 @@ def completed(
         if key not in certain:
             unsure.append(values[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
-    if look is None:  # The command failed, so offer no completed command line.
+    if look is None:  # The command failed, so suggest no command to paste.
         raise UsageError(f"{request}. Make it run first")
     paste = _with_options(command_line, values)
     if unsure:

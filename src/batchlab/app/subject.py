@@ -195,7 +195,7 @@ class Subject:
 
     @property
     def assumes_examples(self) -> bool:
-        """Whether the number of training examples is only assumed, so that no size is too large."""
+        """Whether `n_train` is only assumed, so that a batch size above it must not be refused."""
         return False
 
     def usual_batch_sizes(self) -> tuple[int, ...]:

@@ -98,7 +98,7 @@ class Evidence:
     study: Study
     # The best cell of each batch size and plan. Cells without a trial that ended well are left out.
     cells: tuple[Cell, ...]
-    budgets: tuple[EqualBudget, ...]  # The budgets to compare trials at, epochs first.
+    budgets: tuple[EqualBudget, ...]  # Trials are compared at these; equal epochs is first.
 
     @classmethod
     def of(cls, study: Study) -> Evidence:

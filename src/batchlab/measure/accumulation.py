@@ -251,7 +251,7 @@ def _coupling(few: _Few) -> Finding | None:
         size = few.distance_by_cut(cut, whole)
         if 0 < size < math.inf:
             coupling = _finding(*_cause(few, cut, whole), size)
-            if coupling.cause != "weight":  # Another division of the batch may show "coupled".
+            if coupling.cause != "weight":  # The next cut may show that "coupled" is the cause.
                 break
     return coupling
 
@@ -284,7 +284,7 @@ def _is_mixture(pieces: Sequence[Tensor], whole: Tensor, within: float) -> bool:
     # Unlike the default driver, gelsd also finds a solution if two columns are equal.
     solved = torch.linalg.lstsq(columns, target.unsqueeze(1), driver="gelsd").solution.squeeze(1)
     fits = _length(columns @ solved - target) <= max(1e-6, within) * _length(target)
-    # If the loss depends only on the hardest example, just one part of the batch has a weight.
+    # A loss that depends only on the hardest example gives all weight to one piece: no mixture.
     above = bool((solved > 1e-4).all())
     return fits and above and math.isclose(float(solved.sum()), 1, rel_tol=max(1e-4, within))
 
@@ -530,7 +530,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
         if len(with_units) < n - 1 and have_units(few):
             with_units += [place for place in few if have_units([place])]
     # The loss of every single example is 0 or NaN, for example because the loss compares examples.
-    # Choose a group of n examples that has units together.
+    # So return n examples whose loss as one batch is neither.
     if not with_units:
         return next((few for few in groups if have_units(few)), chosen)
     # An example without units may make the loss of its whole batch NaN. Then keep the first choice.

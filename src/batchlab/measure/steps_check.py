@@ -37,7 +37,7 @@ _LEAST_STEPS = 3
 # cause far smaller differences.
 _TOLERANCE = 1e-3
 _GRAINS = 4  # Rounding changes a weight by at most _GRAINS × machine epsilon × the weight.
-_MOST_S = 0.5  # Resuming is not tested if making a model and taking a step takes more seconds.
+_MOST_S = 0.5  # Resuming is not tested if making a model and one step take longer than this.
 
 
 def check_steps(packed: PackedWorkload, device: torch.device) -> tuple[tuple[str, ...], bool]:
@@ -198,7 +198,7 @@ def _weights(model: nn.Module) -> Tensor:
     return torch.cat([weights.detach().flatten() for weights in model.parameters()])
 
 
-# ---- a training that is stopped
+# ---- whether a stopped training can be resumed
 
 
 def _resumption_warnings(

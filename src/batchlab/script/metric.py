@@ -142,12 +142,12 @@ class ProgressPoints:
     has a group for the metric, then the format that printed the metric first.
 
     A value that is printed before any counter is ignored, because it may be of the untrained model.
-    In such a run, a line with a counter may refer to the value before it or after it. So later
-    values are used only if their own line has a counter.
+    If a run prints such a value, it is not clear whether a line with only a counter belongs to the
+    value before it or after it. So later values are used only if their own line has a counter.
 
     A script may end with a line about its best epoch, whose counter is lower than the last counter.
-    So one value with a lower counter is ignored, but if a value at another position follows, an
-    error is raised. A value without a counter never replaces a value with a counter.
+    So the first value with a lower counter is ignored, and an error is raised if further values
+    follow at other positions. A value without a counter never replaces a value with a counter.
     """
 
     def __init__(

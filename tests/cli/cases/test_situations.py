@@ -77,7 +77,7 @@ def test_with_the_metric_alone_it_runs_or_is_told_why_not(ask, script, metric, t
             "prints.py dropped",
             "--metric val_0_logloss --better lower --examples 1200 --batch-size 256",
             (256, 1100),
-            ("at all 6 evaluations: it did not train",),
+            ("at all 6 evaluations: either the model did not train",),
         ),
     ],
 )
@@ -164,7 +164,7 @@ def test_one_look_finds_all_that_is_missing_and_what_the_script_shows(ask):
     assert [option for option in options if f"{option} (" in said] == list(options)
     assert "--batch-size (" not in said  # its code has it
     assert "--examples (" not in said  # its epochs are counted
-    assert "in place of lower, 0.001: batchlab advise --budget 30s" in paste
+    assert "with your own value instead of lower, 0.001: batchlab advise --budget 30s" in paste
     assert "--metric test_grade --better lower --learning-rate 0.001 --epochs 3" in paste
     assert paste.rstrip().endswith("--lr '{learning_rate}' --epochs '{epochs}'")
 

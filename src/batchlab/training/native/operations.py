@@ -551,9 +551,9 @@ def _order(name: str, result: Tensor) -> tuple[int, ...]:
 
 
 def viewed(tensor: Tensor, was: Tensor, base: View) -> View:
-    """Return a PyTorch view, `tensor`, in the graph, in which the viewed tensor `was` is `base`.
+    """Return the graph's view for `tensor`, which is a PyTorch view of the tensor `was`.
 
-    The graph may have the dimensions of `was` in another memory order.
+    `base` is the graph's view for `was`; its dimensions may be in another memory order.
 
     Raises:
         RefusedError: the view has another type, only some of the examples, or another memory order.
