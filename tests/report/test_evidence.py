@@ -94,7 +94,7 @@ def test_a_size_whose_own_interval_excludes_the_best_is_not_called_as_good():
 
     first, *_, last = evidence.cells
     assert evidence.ends("validation").difference(first, last).low > 0
-    assert evidence.by_budget()["epochs"].rivals == (64, 256)
+    assert evidence.by_budget["epochs"].rivals == (64, 256)
 
 
 @pytest.mark.parametrize("split", ["test", "train"])

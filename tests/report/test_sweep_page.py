@@ -128,7 +128,7 @@ def test_a_size_that_an_earlier_sweep_trained_longer_is_read_at_equal_epochs() -
 )
 def test_plans_that_may_be_as_good_come_after_sizes(ends, rivals, words) -> None:
     study = plan_study(dict(zip(("small", "large", "grow", "decay"), ends, strict=True)))
-    by_budget = Evidence.of(study).by_budget()
+    by_budget = Evidence.of(study).by_budget
 
     assert list(by_budget) == ["epochs"]
     assert by_budget["epochs"].ranked[0].kind == "grow"

@@ -127,6 +127,7 @@ def in_order(unsorted: Iterable[Cell]) -> tuple[Cell, ...]:
     return tuple(sorted(unsorted, key=place))
 
 
+@functools.lru_cache(maxsize=1)
 def chosen_cells(study: Study) -> tuple[Cell, ...]:
     """Return the cell with the best learning rate of each batch size and of each plan.
 
@@ -151,12 +152,13 @@ def has_plans(some: Iterable[Cell]) -> bool:
     return any(isinstance(cell.kind, str) for cell in some)
 
 
+def plateau_in(study: Study, record: TrialRecord) -> MetricPlateau:
+    """Find where the first metric stopped improving in a trial of the study."""
+    metric = study.workload.metrics[0]
+    return plateau_of(record, metric=metric.name, better=metric.better)
+
+
 @functools.lru_cache(maxsize=1)
 def plateaus(study: Study) -> dict[str, MetricPlateau]:
-    """Find where each trial's first metric stopped improving; the keys are trial ids."""
-    metric = study.workload.metrics[0]
-    by_trial = {}
-    for record in study.records:
-        plateau = plateau_of(record, metric=metric.name, better=metric.better)
-        by_trial[record.trial.trial_id] = plateau
-    return by_trial
+    """Return the plateau of every trial, by trial id."""
+    return {record.trial.trial_id: plateau_in(study, record) for record in study.records}

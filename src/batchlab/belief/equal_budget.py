@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -50,19 +51,24 @@ class EqualBudget:
         return final_value(curve, better=better, keeps_best=record.ended_by_patience)
 
     def _curve(self, record: TrialRecord, split: Split) -> list[tuple[float, float]]:
-        at, curve = self.amount, record.curve(split, self.study.workload.metrics[0].name)
-        points = []
-        for evaluation, value in curve:
-            points.append((self.spent_at(record, evaluation), value))
+        """Return (spent, metric) of the evaluations up to the budget that a final value needs."""
+        at, curve = self.amount, [*record.curve(split, self.study.workload.metrics[0].name)]
+
+        def spent(point: tuple[Evaluation, float]) -> float:
+            return self.spent_at(record, point[0])
+
         # The budget ends exactly where the shortest trial ends, so tolerate rounding errors.
-        slack = 1e-9 * abs(at)
-        until_then = [point for point in points if point[0] <= at + slack]
-        if not until_then or until_then[-1][0] >= at - slack:
-            return until_then
-        if len(until_then) == len(points):
+        slack, first = 1e-9 * abs(at), 0
+        n = bisect_right(curve, at + slack, key=spent)
+        if not record.ended_by_patience:  # then the first half of a run is not needed
+            first = bisect_left(curve, at / 2 - slack, hi=n, key=spent)
+        points = [(spent(point), point[1]) for point in curve[first:n]]
+        if n == 0 or spent(curve[n - 1]) >= at - slack:
+            return points
+        if n == len(curve):
             return []
-        (before, earlier), (after, later) = points[len(until_then) - 1 : len(until_then) + 1]
-        return [*until_then, (at, earlier + (later - earlier) * (at - before) / (after - before))]
+        (before, earlier), (after, later) = [(spent(p), p[1]) for p in curve[n - 1 : n + 1]]
+        return [*points, (at, earlier + (later - earlier) * (at - before) / (after - before))]
 
 
 def equal_budget(study: Study, records: Sequence[TrialRecord], name: str) -> EqualBudget | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from itertools import chain
 from statistics import fmean
 
@@ -91,7 +92,7 @@ class Measured:
         return tuple(cell.kind for cell in others)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Evidence:
     """The measurements from which the statements about a sweep are derived."""
 
@@ -101,6 +102,7 @@ class Evidence:
     budgets: tuple[EqualBudget, ...]  # Trials are compared at these; equal epochs is first.
 
     @classmethod
+    @lru_cache(maxsize=1)
     def of(cls, study: Study) -> Evidence:
         """Choose the best configuration per batch size, and equal budgets to compare them at."""
         cells = tuple(cell for cell in chosen_cells(study) if cell.ended_well)
@@ -116,9 +118,11 @@ class Evidence:
     def _ended_well(self) -> list[TrialRecord]:
         return [record for cell in self.cells for record in cell.ended_well]
 
-    @property
+    @cached_property
     def of_sizes(self) -> Evidence:
         """The evidence from the trials without a plan that changes batch size or rate."""
+        if not has_plans(self.cells):
+            return self
         constant = tuple(r for r in self.study.records if not r.trial.stages)
         return Evidence.of(replace(self.study, records=constant))
 
@@ -138,7 +142,7 @@ class Evidence:
         finals = self._finals
         return default_delta(self.metric, finals) if finals else 0.0
 
-    @property
+    @cached_property
     def margin(self) -> float:
         """How much worse than the best mean a cell's mean may be and still count as no worse."""
         split, finals = budget_split(self.study), self._finals
@@ -154,7 +158,7 @@ class Evidence:
             n_examples=self.study.workload.n_evaluated(split),
         )
 
-    @property
+    @cached_property
     def _finals(self) -> list[float]:
         split = budget_split(self.study)
         finals = [cell.final(self.study, split) for cell in self.cells]
@@ -193,8 +197,9 @@ class Evidence:
             margin=self.margin,
         )
 
+    @cached_property
     def by_budget(self) -> dict[str, Measured]:
-        """Return each cell's final values for each equal budget, by the budget's name.
+        """Each cell's final values for each equal budget, by the budget's name.
 
         Budgets at which fewer than two cells have a value are left out.
         """

@@ -86,12 +86,15 @@ def final_of(
     """
     if split != "validation":
         return record.last(split, metric)
-    curve = []
-    for evaluation in record.evaluations:
+    keeps_best = keeps_best or record.ended_by_patience
+    curve: list[tuple[float, float | None]] = []
+    for evaluation in reversed(record.evaluations):
+        if curve and not keeps_best and evaluation.samples < curve[0][0] / 2:
+            break  # A final value depends on no evaluation in the first half of a run.
         for score in evaluation.scores:
             if (score.split, score.metric) == (split, metric) and 0 < evaluation.step <= steps:
                 curve.append((evaluation.samples, score.value))
-    return final_value(curve, better=better, keeps_best=keeps_best or record.ended_by_patience)
+    return final_value(curve[::-1], better=better, keeps_best=keeps_best)
 
 
 def end_error(curve: Sequence[tuple[float, float]]) -> float | None:

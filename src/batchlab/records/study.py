@@ -239,6 +239,10 @@ class Study(Reported):
     margin: float | None = None
     awaits_answer: bool = False
 
+    def __hash__(self) -> int:
+        """Hash only the identity: caches of large studies would otherwise hash every evaluation."""
+        return hash(self.study_id)
+
     def __repr__(self) -> str:
         """Return the workload, the batch sizes, and how many trials ran and ended well, as text."""
         well = sum(record.ended_well for record in self.records)

@@ -21,6 +21,7 @@ from batchlab.belief.cells import (
     has_plans,
     held_out_split,
     kind_of,
+    plateau_in,
     plateaus,
 )
 from batchlab.belief.evidence import Evidence, Measured
@@ -75,7 +76,7 @@ def conclusion(study: Study) -> tuple[str, str]:
 
 
 def _headline(evidence: Evidence) -> str:
-    measured = evidence.by_budget().get("epochs")
+    measured = evidence.by_budget.get("epochs")
     if measured is not None:
         return _leader_text(measured)
     ends = evidence.ends(budget_split(evidence.study))
@@ -180,7 +181,7 @@ def _edges(study: Study) -> Iterator[Sentence]:
 
 def _other_budgets(evidence: Evidence) -> Iterator[Sentence]:
     """Yield which batch sizes did best in equal time and steps, or that time was not compared."""
-    by_budget = evidence.by_budget()
+    by_budget = evidence.by_budget
     if len(evidence.cells) > 1 and "time" not in by_budget:
         yield Sentence(topic="equal time", text=sentence("time_not_compared"))
     if "time" in by_budget:
@@ -195,11 +196,10 @@ _PLATEAUS = {"not_yet": "still_improving", "cannot_tell": "epochs_unknown"}
 
 def _epochs(evidence: Evidence) -> Iterator[Sentence]:
     """Yield how many epochs are enough, or which batch sizes still improve or can't be judged."""
-    by_id = plateaus(evidence.study)
     judged: list[tuple[int, MetricPlateau]] = []
     for cell in evidence.cells:
         for record in cell.ended_well:
-            judged.append((cell.batch_size, by_id[record.trial.trial_id]))
+            judged.append((cell.batch_size, plateau_in(evidence.study, record)))
     for verdict, code in _PLATEAUS.items():
         of_size = {size: plateau for size, plateau in judged if plateau.verdict == verdict}
         if of_size:
@@ -220,7 +220,7 @@ def sweep_table(study: Study) -> Table:
     Batch sizes without a trial that ended well have a row without a final value.
     """
     evidence, held_out, split = Evidence.of(study), held_out_split(study), budget_split(study)
-    by_budget, metric, minor = evidence.by_budget(), evidence.metric, partial(Column, is_minor=True)
+    by_budget, metric, minor = evidence.by_budget, evidence.metric, partial(Column, is_minor=True)
     best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
 
     def step_s(cell: Cell) -> float | None:
