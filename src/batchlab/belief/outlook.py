@@ -122,7 +122,8 @@ def _above(mean: Array, sd: float | Array) -> Array:
 
     With the SD 0, a mean of 0 is not above 0.
     """
-    return np.asarray(ndtr((mean - 1e-6) / np.maximum(sd, 1e-9)))
+    is_certain = np.asarray(sd) <= 1e-9
+    return np.where(is_certain, mean > 1e-6, ndtr(mean / np.maximum(sd, 1e-9)))
 
 
 class Outlook:
