@@ -96,6 +96,7 @@ def test_of_a_single_batch_size_the_rate_is_tuned_and_of_a_single_rate_the_batch
     assert one_size.named.learning_rate in (0.02, 0.04, 0.08)
     assert 1 < one_size.gain.estimate < 1.6
     assert of_rate.cells == {(size, OWN[1]) for size in SIZES}
+    assert one_size.steps[-1].why.code == "promises_no_more"
     assert one_rate.recommendation is not None
     assert one_rate.named.learning_rate == OWN[1]
 

@@ -22,12 +22,13 @@ from tests.reference.made_up_advice import (
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from batchlab.advice.advice import Advice, Configuration
+from batchlab.advice.advice import Advice, Configuration, Step
 from batchlab.records.estimate import Reason
 from batchlab.records.study import AdamSettings
 from batchlab.report.advice_answer import (
     RESEARCH_TOPIC,
     advice_sentences,
+    cost_text,
     lines_to_paste,
     script_lines,
     weights_command,
@@ -225,3 +226,11 @@ def test_what_would_tell_is_a_budget_with_room_for_so_many_more_trainings() -> N
     assert minutes in {math.ceil(budget_s / 60) for budget_s in budgets_s}
     # A study that had this time and stopped would stop again.
     assert "--budget" not in told_by(replace(advice, budget_s=60.0 * minutes))["best end"]
+
+
+def test_why_a_study_ended_early_is_said():
+    ended = Step(spent_s=30, did=Reason.of("no_further_run"), why=Reason.of("promises_no_more"))
+    early, late = (replace(ADVICE, steps=(ended,), spent_s=s, budget_s=60.0) for s in (30.0, 58.0))
+
+    assert "; no further run was expected to improve" in cost_text(early)
+    assert cost_text(late).endswith(" of 60 s")

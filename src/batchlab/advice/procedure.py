@@ -86,6 +86,7 @@ class Procedure:
         self._covers = n_whole >= _COVERS_FROM
         self._flights: dict[RunRequest, Flight] = {}
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
+        self._why_none = Reason.of("none_possible")  # why the latest choice began no run
         self.outlook: Outlook = study.outlook()
 
     @property
@@ -120,6 +121,7 @@ class Procedure:
     def explore(self) -> int:
         """Make runs until none promises enough gain; return the configuration to report."""
         self._run(self._begin_next)
+        self.log.note(Reason.of("no_further_run"), self._why_none)
         return self.named
 
     def confirm(self, at: int) -> None:
@@ -200,7 +202,11 @@ class Procedure:
         # First column: the gains if an answer must likely be no worse than the baseline. Second
         # column: without this condition, used only if no gain in the first column is large enough.
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
-        if not len(promising):
+        if runs and not len(promising):
+            self._why_none = Reason.of("promises_no_more")
+            return False
+        self._why_none = Reason.of("none_possible")
+        if not runs:
             return False
         worth = promising[0] / np.sqrt(costs_s)
         for k in np.argsort(-worth, kind="stable"):

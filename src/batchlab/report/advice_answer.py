@@ -314,9 +314,16 @@ RESEARCH_TOPIC = "law of the steps"
 
 
 def cost_text(advice: Advice) -> str:
-    """Write how many runs and how much of the time budget were used: "9 runs in 40 s of 60 s"."""
+    """Write how many runs and how much of the time budget were used: "9 runs in 40 s of 60 s".
+
+    If more than a tenth of the budget was not used, add why no further run was begun.
+    """
     message = "{n:1 run|# runs} in {spent_s:train_s} of {budget_s:train_s}"
-    return text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
+    cost = text(message, n=advice.n_trials, spent_s=advice.spent_s, budget_s=advice.budget_s)
+    ends = [step.why for step in advice.steps if step.did.code == "no_further_run"]
+    if ends and advice.spent_s < 0.9 * advice.budget_s:
+        return f"{cost}; {clause(ends[-1])}"
+    return cost
 
 
 # ---- commands and lines to copy, which show or apply an advice

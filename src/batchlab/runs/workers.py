@@ -90,7 +90,7 @@ class LocalWorkers:
         self.keeps_processes = plan.trial.device != "cpu"
         # The children that train a run, each with the trial's id and its device.
         self._children: dict[Connection, tuple[str, str, Child]] = {}
-        self._idle: defaultdict[str, list[Child]] = defaultdict(list)  # By device.
+        self._idle: defaultdict[str, list[Child]] = defaultdict(list)  # by device
 
     @property
     def n(self) -> int:

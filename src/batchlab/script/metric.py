@@ -184,7 +184,7 @@ class ProgressPoints:
         # The position of an ignored value, and the error to raise if a value at another position
         # follows.
         self._refusal: tuple[Reading, str] | None = None
-        # The data split that the user named, whose values alone are used; None if none was named.
+        # The data split that the user named; only its values are used. None if none was named.
         self._asked_kind: str | None = None
         self._kind: str | None = None  # The data split of the first metric value that was used.
         self._n_doubles = 0  # The number of steps with exactly two different printed values.
