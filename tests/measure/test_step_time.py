@@ -254,9 +254,9 @@ FOR_EPOCHS = "for n in (1, 2, 3): print('epoch', n, 'step', 9 * n, 'val_loss', 1
 @pytest.mark.parametrize(
     ("source", "status", "text"),
     [
-        ("print('done')", Status.ERROR, "printed all its progress at once"),
-        ("print('step 3 val_loss 1.0')", Status.OK, "printed all its progress at once"),
-        (ALL_AT_ONCE, Status.OK, "printed all its progress at once"),
+        ("print('done')", Status.ERROR, "reported all its progress at once"),
+        ("print('step 3 val_loss 1.0')", Status.OK, "reported all its progress at once"),
+        (ALL_AT_ONCE, Status.OK, "reported all its progress at once"),
         (FOR_EPOCHS, Status.ERROR, "did not train with the batch size"),
         ("raise MemoryError('none left')", Status.OOM, "none left"),
         ("raise SystemExit('no such file')", Status.ERROR, "no such file"),

@@ -124,7 +124,7 @@ CRASHES = (
     [
         (BLOWS_UP, Status.NAN, [21], "step 21"),
         (CRASHES, Status.ERROR, [20], "the disk is on fire"),
-        ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never printed val_loss"),
+        ("print('step 3 train_loss 1.0')", Status.ERROR, [], "never reported val_loss"),
     ],
 )
 def test_a_failed_training_keeps_its_reason_and_its_curve(fails, status, steps, said, tmp_path):

@@ -275,7 +275,7 @@ HELP: Mapping[str, str] = {
     "study_id": "The study, given by the start of its id. Default: the latest.",
     "report": "Write the report to this file.",
     "output_format": "The format to write. Default: html.",
-    "path": "The file to write; csv, svg and png write several files with this name. Default: "
+    "path": "The file to write; csv, svg and png write several files next to it. Default: "
     "batchlab-report.*, or the terminal for text and json.",
     "live": "Write the page next to the store, or to --report, and show it in your browser. It is "
     "updated every 20 s until the study has finished or you press Ctrl-C.",

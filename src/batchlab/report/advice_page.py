@@ -121,7 +121,7 @@ def render_advice_html(advice: Advice, study: Study, profile: Profile | None) ->
         compared=answer_table(advice, rows),
         below=untried_text(advice),
         findings=[*findings, *trained_model(advice, study), *caveats],
-        summary=f"{asked} {cost_text(advice)}, profile and waiting included.",
+        summary=f"{asked} {cost_text(advice)}. The time includes the profile and waiting.",
         runs={
             "steps": steps_table(advice),
             "tried": tried_table(advice).without_empty_columns(),

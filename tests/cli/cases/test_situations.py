@@ -21,7 +21,7 @@ GROWS = (*TAKES, "--rampup-samples", "2000")
 # cannot, or what is asked.
 RUN: list[tuple[str, str, tuple[str, ...], str]] = [
     ("prints.py inside", "val_acc", TAKES, "ValueError: `val_check_interval` (20) must be less"),
-    ("prints.py at_once", "combined loss", LUDWIG, "printed all its progress at once, too soon"),
+    ("prints.py at_once", "combined loss", LUDWIG, "reported all its progress at once, too soon"),
     ("prints.py normalized", "val_loss", TAKES, ""),
     ("prints", "val_loss", TAKES, ""),
     ("prints.py scaled", "val_loss", TAKES, "prints 0.001875 for 0.02 with batch size 24"),
