@@ -117,7 +117,7 @@ class Question:
     delta: float = 0.1  # Batch sizes in `Advice.flat_set` cost at most 1 + `delta` times the least.
     budget_s: float  # Seconds that all runs together may take, by the engine's clock.
     # The epochs that the user plans for one training; None if only the budget limits a training.
-    # For objective quality, the number of epochs that every batch size is trained for.
+    # If the objective is "quality", every batch size is trained for this many epochs.
     planned_epochs: float | None = None
     # The most epochs of any training; None if trainings are limited only in seconds.
     at_most_epochs: float | None = None

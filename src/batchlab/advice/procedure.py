@@ -285,7 +285,7 @@ class Procedure:
                         yield self._shows(i, n_seeds=n), cost_s
 
     def _chase_s(self, i: int, lead: int, lead_cost: float) -> float:
-        """Return the expected seconds of training a new challenger, to its end if it is fastest."""
+        """Return the expected seconds of a new challenger, with its whole training if it leads."""
         study, cost, whole_s = self.study, self.outlook.cost, self._training_s(i)
         if not study.follows:
             return whole_s

@@ -90,8 +90,8 @@ class RunLog:
     ruled_out: dict[int, Reason] = field(default_factory=dict)
     watcher: RunWatcher | None = None  # An observer; no decision depends on it.
     whole_epochs: float | None = None  # The epochs of a whole training; None before the pilot.
-    # True if only whole trainings are compared. With a learning-rate schedule, the rate is still
-    # high before the end, so values from there don't show how a shorter training would end.
+    # True if only whole trainings are compared, because of a learning-rate schedule. In the middle
+    # of a training the rate is still high, so its values don't show how a shorter one would end.
     whole_only: bool = False
     # The reason why the reference configuration hardly learns; None if it learns or did not run.
     hardly_learns: Reason | None = None

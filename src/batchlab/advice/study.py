@@ -71,8 +71,8 @@ class Configured:
 
     cell: CellKey
     records: dict[int, TrialRecord] = field(default_factory=dict)
-    # By seed, log2 of the steps to the target (a guess if the run missed the target), and the
-    # standard error of this number, which does not include variation over seeds.
+    # By seed: log2 of the steps to the target, or a guess if the run missed the target; and the
+    # standard error of this number. The error does not include the variation over seeds.
     steps: dict[int, tuple[float, float]] = field(default_factory=dict)
     met_on: set[int] = field(default_factory=set)  # Seeds whose trainings reached the target.
     missed_on: set[int] = field(default_factory=set)  # Seeds whose trainings missed the target.
@@ -502,7 +502,7 @@ class AdviceStudy:
                 if not record.has_failed and seed in {*other.ends, *other.met_on}:
                     guess = None
                     if seed not in other.ends:
-                        # A run that stopped at the old target may have missed the new target.
+                        # A run that stopped at the old target may miss the new one: then guess.
                         guess = missed(record.steps)
                     self._read(i, seed, guess)
 

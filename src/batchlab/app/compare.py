@@ -277,7 +277,7 @@ def _steps(
 
 
 def _final_values(a: Side, b: Side, confidence: float) -> Iterator[ComparedFigure]:
-    """Yield comparisons of mean final metric values; all runs together give their scatter."""
+    """Compare mean final metric values; their variance over seeds is estimated from all runs."""
     if a.study is None or b.study is None:
         return
     metric = a.study.workload.metrics[0]

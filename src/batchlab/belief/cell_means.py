@@ -72,8 +72,8 @@ class CellMeans:
     def of_gaps(self, gaps: Sequence[Values]) -> CellMeans:
         """Estimate each configuration's mean gap: its train metric minus its held-out metric.
 
-        `self` holds the held-out metric. Train metrics hardly differ by seed, so gaps vary over
-        seeds as much as the held-out metric does, and the prior of `self` applies to them.
+        `self` holds the held-out metric. Train metrics hardly differ by seed, so a gap differs by
+        seed because of the held-out metric. So the prior of `self` is used for the gaps too.
         """
         require_finite(chain(*gaps))
         prior, values = self.prior, [*chain(*self.cells)]

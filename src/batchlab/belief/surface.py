@@ -184,7 +184,8 @@ _NUMBERS = (
     *(1.586, 0.1142, 0.8652, 0.9438, 0.3279),
     # Residuals of the trends: two length scales, two standard deviations, one correlation.
     *(1.7, 1.054, -0.06046, 0.4347, 0.759),
-    # The roughness of costs and of final values, and the slope of the line of best rates.
+    # The roughness of costs; the roughness of final values; how log2 of the best learning rate
+    # rises with log2 of the batch size.
     *(-3.179, -1.305, 0.6638),
 )
 PRIOR = SurfacePrior.of(_NUMBERS)

@@ -101,7 +101,7 @@ class _Posterior:
     knee: Array  # The edges of the grid's cells along the log knee, ascending.
     round: Array  # The edges of the grid's cells along the roundness, ascending.
     off: Array  # The edges of the grid's cells along log "off", ascending.
-    weight: Array  # The probability of each grid cell; the axes are log knee, roundness, log off.
+    weight: Array  # The probability of each cell of the grid, whose three axes are given above.
     no_overhead: bool  # Whether the overhead may be 0, so time is proportional to the batch size.
     no_slope: bool  # Whether an example's time may be 0, so time is equal at all batch sizes.
 

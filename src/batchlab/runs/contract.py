@@ -38,8 +38,8 @@ class CostModel:
     def expected_s(self, trial: Trial, length: RunLength, *, step_s: float) -> float:
         """Return the expected seconds of a run from step 0 to the end of `length`.
 
-        Other runs are assumed to train at the same time, and no target to end the run early.
-        `step_s` is the seconds of a step when nothing else runs.
+        It is assumed that other runs train at the same time, and that the run does not reach a
+        target early. `step_s` is the seconds of a step when nothing else runs.
         """
         steps = length.last_step(trial)
         n_validation, n_whole = n_pauses(

@@ -223,15 +223,15 @@ class Bars(LineReader):
     def _ended(self) -> list[Reading]:
         _, n, total = self._state
         if self._here is None or n < total:
-            return []  # Only a full bar (count = total) has values that were not returned yet.
+            return []  # The values of a bar that is not full were returned already.
         return [replace(self._here, values=tuple(self._shown.items()))]
 
     def _show_pass(self, n: int, at_s: float, values: BarValues) -> list[Reading]:
         """Return the readings that are complete after a bar over epochs is drawn at count `n`.
 
-        A script sets the values of an epoch before or after it advances the bar. If the bar shows
-        values at its initial count, the script sets them before: the first drawing of a count has
-        the values of the epoch that just ended. Otherwise, the last drawing of a count has them.
+        Some scripts set an epoch's values and then advance the bar; others advance it first. If
+        the bar has values at its initial count, the script sets them first, so the first drawing at
+        each count shows the epoch that just ended. Otherwise, the last drawing at each count does.
         """
         before, here = self._pass, Reading(at_s=at_s, shape=self.shape, epoch=float(n))
         if values and self._moves_first is None:

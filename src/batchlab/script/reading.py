@@ -122,15 +122,15 @@ ONE_FOLD = (
 class Counters:
     """Converts the counters that a run prints, such as steps, to positions in the run.
 
-    A script may print epoch numbers that start at 1 with a total ("Epoch 1/5"), and numbers that
-    start at 0 without a total ("epoch=0"). If epoch numbers restart with another total, as after
-    training with frozen layers, the new epochs are added to the earlier epochs. If they restart
-    with an equal total, the script may be training another model, so `complaint` is set.
-
-    A line with an epoch number, but no step or sample counter, is at the end of that epoch. If
-    the script also prints fractions of epochs, a printed epoch is the number of passes done. A step
-    counter that does not rise when the epoch rises restarts in each epoch. If the total steps rise
-    by an equal amount in every epoch, the lines are at the ends of epochs.
+    - A script may print both epoch numbers that start at 1 with a total ("Epoch 1/5"), and epoch
+      numbers that start at 0 without a total ("epoch=0").
+    - Epoch numbers may restart with another total, as after training with frozen layers. Then the
+      new epochs are added to the earlier ones. If they restart with the same total, the script may
+      be training another model, so `complaint` is set.
+    - A line with an epoch number, but no step or sample counter, is at the end of that epoch.
+    - If the script also prints fractions of epochs, each printed epoch counts the passes done.
+    - If a step counter does not rise when the epoch rises, it restarts in each epoch.
+    - If the total steps rise by the same amount in each epoch, the lines are at the ends of epochs.
     """
 
     def __init__(self) -> None:

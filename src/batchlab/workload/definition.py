@@ -257,7 +257,7 @@ class Workload:
             of_loader = loader_batch_size(self.train)
             object.__setattr__(self, "is_usual", of_loader is None)
             object.__setattr__(self, "batch_size", of_loader or _BATCH_SIZE)
-        if self.batch_size != _BATCH_SIZE:  # as after `replace(workload, batch_size=32)`
+        if self.batch_size != _BATCH_SIZE:  # `replace` may have changed only the batch size
             object.__setattr__(self, "is_usual", False)
         if self.learning_rate is None:
             object.__setattr__(self, "learning_rate", _LEARNING_RATE)
