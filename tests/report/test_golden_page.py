@@ -273,6 +273,11 @@ BY_TOPIC: dict[str, dict[str, Advice]] = {
         "keeps the batch size": named(reference=replace(ADVICE.recommendation, learning_rate=0.01)),
         "in micro-batches": BOUND,
         "stays": OPEN,
+        "hardly learns": stays(
+            hardly_learns=Reason.of(
+                "another_rate_learns", why=Reason.of("every_run_failed"), rate=5.12
+            )
+        ),
         "stays, beside the usual": stays(reference=ADVICE.reference, is_usual=True),
         "nothing ran": stays(provisional=None),
     },

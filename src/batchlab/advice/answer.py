@@ -288,14 +288,18 @@ class _Answer:
 
     def _expected_end(self, i: int) -> Estimate:
         """Return the expected final value of a configuration, even if no whole training ran."""
-        study = self._study
-        if study.end is None:
+        if self._study.end is None:
             return Estimate.cannot_tell(Reason.of("no_whole_training"))
-        worse = self._outlook.end[:, i] * study.end.margin
-        ends = study.end.value - self._question.sign * worse
+        return estimate_of(self._ends(i), n=len(self._study.cells[i].ended_on))
+
+    def _ends(self, i: int) -> Array:
+        """Return the draws of a configuration's final value."""
+        end = self._study.end
+        assert end is not None
+        ends = end.value - self._question.sign * self._outlook.reported_end[:, i] * end.margin
         if self._question.metric in FRACTION_METRICS:  # estimates may exceed 100 %
-            ends = np.clip(ends, 0.0, 1.0 if study.end.value <= 1 else 100.0)
-        return estimate_of(ends, n=len(study.cells[i].ended_on))
+            ends = np.clip(ends, 0.0, 1.0 if end.value <= 1 else 100.0)
+        return np.asarray(ends)
 
     def _all_believed(self) -> Iterator[Believed]:
         """Yield estimates for the reference, the answer and a configuration of each batch size.
@@ -322,7 +326,7 @@ class _Answer:
         samples = steps.times(self._log.plan(cell.batch_size).samples_per_step)
         end = better = self._expected_end(i)
         if study.end is not None:
-            apart = (outlook.end[:, self._named] - outlook.end[:, i]) * study.end.margin
+            apart = self._question.sign * (self._ends(i) - self._ends(self._named))
             better = estimate_of(apart, n=len(study.cells[i].ends))
         return Believed(
             batch_size=cell.batch_size,
@@ -386,15 +390,13 @@ class _Answer:
 
         The ratio is the distance of configuration `one` / the distance of configuration `other`.
         """
-        study, sign = self._study, self._question.sign
-        assert study.end is not None
-        ends = study.end.value - sign * self._outlook.end[:, [one, other]] * study.end.margin
+        ends = np.stack([self._ends(one), self._ends(other)], axis=1)
         far = 1 - ends if self._question.better == "higher" else ends
         if np.any(far <= 0):
             return Estimate.cannot_tell(
                 Reason.of("no_distance_from_perfect", metric=self._question.metric)
             )
-        return estimate_of(far[:, 0] / far[:, 1], n=len(study.cells[other].ends))
+        return estimate_of(far[:, 0] / far[:, 1], n=len(self._study.cells[other].ends))
 
     def _is_flat(self, i: int) -> bool:
         """Return whether configuration i is surely almost the cheapest and surely ends no worse."""
@@ -469,8 +471,8 @@ class _Answer:
         n_ended = {i: len(study.cells[i].ended_on) for i in (beside, named)}
         if not n_ended[beside]:
             beside = named
-        margin, end = study.end.margin, self._outlook.end
-        better = (end[:, beside] - end[:, named]) * margin
+        margin = study.end.margin
+        better = self._question.sign * (self._ends(named) - self._ends(beside))
         verdict: EndingVerdict = "open"
         if beside == named or np.mean(better >= -margin) >= SURE:
             verdict = "no_worse"

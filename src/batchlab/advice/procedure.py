@@ -199,8 +199,8 @@ class Procedure:
         runs, costs_s = [*possible], [*possible.values()]
         both = [self.outlook.gains(run, nameable, named, LIKELY) for run in runs]
         gains = np.reshape(both, (-1, 2))
-        # First column: the gains if an answer must likely be no worse than the baseline. Second
-        # column: without this condition, used only if no gain in the first column is large enough.
+        # The first column of `gains` requires an answer that is likely no worse than the baseline.
+        # The second does not, and is used only if no gain in the first column is large enough.
         promising = gains.T[gains.max(axis=0, initial=0.0) > _LEAST_GAIN]
         if runs and not len(promising):
             self._why_none = Reason.of("promises_no_more")

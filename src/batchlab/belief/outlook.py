@@ -29,6 +29,7 @@ _ENDS_WORSE, _ENDS_WORSE_THAN_TUNED = 4.0, 0.5
 # enough (a tenth more examples) and get worse again before its end. Fitted to recordings
 # (benchmarks/results/coverage.md, "Missed trainings").
 STILL_MEETS = 0.5
+_WEIGHED = 4.0  # In decisions, a final value 27 = sinh(4) margins worse is as bad as any.
 _NEVER = -1e3  # The utility of a configuration that failed.
 # A line fitted to random draws explains a share of the variance even if the numbers are unrelated.
 # So a slope is multiplied by 1 - _SHRINK * (share explained by chance) / (share explained).
@@ -133,7 +134,9 @@ class Outlook:
 
     Attributes:
         cost: log2 of the cost of a training that reaches the target.
-        end: how many margins worse the final value is than that of the user's configuration.
+        end: how many margins worse the final value is than that of the user's configuration, with
+            the bound of `_WEIGHED`.
+        reported_end: the same without that bound, for reports.
         misses: the probability that a training misses the target.
         mean_cost: log2 of the mean cost, if a training that misses the target runs to its end.
         worse: the probability that five more trainings end, on average, more than a margin worse
@@ -179,7 +182,9 @@ class Outlook:
             self.cost[of], end[of] = surface.draws(noise[of, 5:])
         if aim.known_cost is not None:
             self.cost[:] = aim.known_cost
-        self.end, self._end_sd = margins_of(end), end_sd[surface_of]
+        # Without a bound, a few extreme draws of a configuration would decide.
+        self.end, self._end_sd = margins_of(end, most=_WEIGHED), end_sd[surface_of]
+        self.reported_end = margins_of(end)
         self.misses, self._late = np.zeros_like(end), np.zeros_like(end)
         if aim.counts_misses and aim.known_cost is None:
             self.misses = ndtr((self.end - aim.level) / self._end_sd - STILL_MEETS)

@@ -159,9 +159,12 @@ class Surface:
         return both[:, :n], both[:, n:]
 
 
-def margins_of(end: Array) -> Array:
-    """Convert asinh(m) to m: how many margins each final value is worse than the reference's."""
-    return np.asarray(np.sinh(np.clip(end, -4, 4)))
+def margins_of(end: Array, *, most: float = 12.0) -> Array:
+    """Convert asinh(m) to m: how many margins each final value is worse than the reference's.
+
+    Values beyond ± `most` count as ± `most`, on the asinh scale; 12 are 81,000 margins.
+    """
+    return np.asarray(np.sinh(np.clip(end, -most, most)))
 
 
 def scatter_at(margins: Array, sd: float | Array) -> Array:

@@ -41,6 +41,12 @@ def _answer(advice: Advice) -> Iterator[str]:
     if named is None:
         yield sentence("no_answer_yet")
         return
+    learns = advice.hardly_learns
+    if learns is not None and learns.code == "another_rate_learns" and named.is_same(reference):
+        rate = learns.named["rate"]
+        assert isinstance(rate, float)
+        yield sentence("try_rate", size=named.batch_size, rate=rate)
+        return
     code = "use_size"
     if named.is_same(reference):
         code = "stay_with_size"

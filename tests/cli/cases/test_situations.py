@@ -230,13 +230,13 @@ def test_a_target_met_within_the_first_epoch_has_its_whole_interval(ask):
     done = ask("once_an_epoch.py", "advise", *asked.split(), "--budget", "20s", "--json")
 
     document = json.loads(done.out)
-    assert document["verdict"] == "cannot_tell"  # by middles 128 was twice as fast
     met = [trial["steps_to_target"] for trial in document["trials"] if trial["steps_to_target"]]
     assert min(met) < 6000 / 128 / 2 + 1
     for candidate in document["candidates"]:
-        steps = candidate["steps_to_target"]
+        steps, epoch = candidate["steps_to_target"], 6000 / candidate["batch_size"]
         if steps["low"] is not None:  # of a single run nothing is known of how far it is off
-            assert steps["high"] > 5 * steps["low"]
+            assert steps["low"] < epoch / 2
+            assert steps["high"] > epoch
 
 
 @pytest.mark.nightly
@@ -245,5 +245,6 @@ def test_house_prices_at_a_rate_far_too_small_are_said_to_be_hardly_learned(ask)
 
     done = ask("prices.py", "advise", *asked.split(), "--batch-sizes", "10,64")
 
-    assert done.out.startswith("Your configuration hardly learns: after ")
-    assert "learning rate 0.005 0.02" not in done.out  # a level of no worth, four times as fast
+    named, why = done.out.split(".\n", 1)
+    assert not named.startswith("Stay")
+    assert why.startswith("Your configuration hardly learns: after ")
