@@ -268,8 +268,8 @@ def _steps(
         mean = means.mean(i, confidence=confidence)
         half = None
         if mean.high is not None:
-            # A run reaches the target at an unknown step between two evaluations. This error may be
-            # equal for all seeds, so averaging over seeds does not reduce it.
+            # A run reaches the target at an unknown step between two evaluations. The error of the
+            # assumed step may be equal for all seeds, so an average over seeds does not reduce it.
             apart = max(math.log(crossing.step / crossing.least) for crossing in crossings) / 2
             half = math.hypot(mean.high - fmean(logs[i]), apart)
         steps.append(Estimate.of_log(fmean(logs[i]), half, n=mean.n))

@@ -120,7 +120,8 @@ def _kind_of_gradients(
 ) -> tuple[bool, int | None]:
     """Return whether gradients are random, and the number of examples that each pass must have.
 
-    The number is None, which means any number, unless the examples of a batch are coupled.
+    The number is None if each pass may have any number of examples. Only if the examples of a
+    batch are coupled must each pass have the workload's batch size.
     """
     few = torch.arange(min(size_of(workload.train), _FIRST_BLOCK))
     gradients = []

@@ -170,7 +170,7 @@ class CommandRun:
         return end.status in (Status.OK, Status.ERROR)
 
     def notes(self, verdict: Outcome) -> tuple[Reason, ...]:
-        """Return notes for the record: on the run's length, and on logged values of no number."""
+        """Return notes on the run's length, and on logged values that are not numbers."""
         notes = [self._note_of_length(verdict)]
         if not_understood := self.course.points.not_understood:
             notes.append(Reason.of("log_not_understood", values=", ".join(not_understood)))

@@ -20,8 +20,8 @@ from batchlab.script.process import READ_EVERY_S, CommandEnd
 from batchlab.script.reading import Reading
 from batchlab.script.trained_size import Span, TrainedSize, common_span
 
-# A probe run waits for this many metric values after the first step, because two trainings may
-# print one equal value by chance.
+# A probe run waits for this many metric values after the first step, to compare it with other runs:
+# two different trainings may print one equal value by chance.
 VALUES = 2
 _GRACE_S = 5.0  # Seconds from SIGTERM to SIGKILL, or less if the time limit is short.
 # The values of {epochs} and {steps} in a probe run. They are large, because batchlab ends the run.

@@ -196,7 +196,7 @@ class Counters:
         """
         step, epoch = printed.step, printed.epoch
         if epoch is not None and self.has_fractions:
-            # A script that prints an epoch of 0.85 prints 1 after one pass, not during epoch 1.
+            # The script prints fractions of epochs, such as 0.85, so its 1 means one pass.
             epoch = float(epoch)
         samples = self._samples_at(step, printed.samples)
         number = self.number(epoch, n_epochs)

@@ -95,9 +95,9 @@ class Node:
         shape: the tensor's shape.
         dtype: the type of its elements.
         operands: the views that the node is computed from, each in the shape in which it is used.
-        text: the C of a "point", with `{0}`, `{1}` for the operands, `{d0}`, `{d1}` for the index
-            in each dimension; or the C of a "call", with `{0}`, `{1}` for the operands and `{out}`
-            for the memory to fill.
+        text: the C code of a "point", with `{0}`, `{1}` for the operands and `{d0}`, `{d1}` for the
+            index in each dimension; or the C code of a "call", with `{0}`, `{1}` for the operands
+            and `{out}` for the memory to fill.
         dims: the dimensions of the operand over which a "sum" or "peak" is computed.
         place: the index of a source among the sources of the same kind.
     """
