@@ -75,13 +75,13 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
     ("verified", "kind", {"type": "point", "size": 260, "strokeWidth": 1.6, "color": _INK}, ""),
     ("level", "text", {**_TEXT, "align": "right", "dx": -3, "dy": -8}, "text at_right"),
     ("rule", "text", {**_TEXT, "align": "right", "dx": -6, "dy": -9}, "text"),
-    ("point bound", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN}, "text"),
-    ("verified", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN, "fontWeight": "bold"}, "text"),
     ("run", "kind", {**_POINT, "size": 26, "strokeWidth": 1.2}, "color said"),
     ("bound", "kind", {**_CROSS, "text": "↑", "dy": -5}, "color said"),
     ("expected", "kind", {**_POINT, "size": 70, "strokeWidth": 1.6}, "color shape said"),
     ("point mean verified", "kind", {**_FILLED, "size": 90, **_EDGE}, "color shape said"),
     ("failed", "kind", {**_CROSS, "clip": True}, "color said"),
+    ("point bound", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN}, "text"),
+    ("verified", "text", {**_TEXT, "align": _ALIGN, "dy": _DOWN, "fontWeight": "bold"}, "text"),
 )
 
 
