@@ -163,7 +163,7 @@ class _Answer:
         self._decided, self._study, self._outlook = decided, study, procedure.outlook
         self._log, self._question = study.log, study.question
         self._named = study.at(decided.cell)
-        # If the user did not choose the reference, only another batch size counts as a change.
+        # If the reference is only a default (`is_usual`), another learning rate is no change.
         is_tuned = self._question.is_usual and self._named in study.same_size
         self._stays = self._named == study.own or is_tuned
         self._shown = {size: self._shown_at(size) for size in study.options}

@@ -57,8 +57,8 @@ _MISSED_BY = 0.5  # A run that missed the target is assumed to need 2**_MISSED_B
 _FAILED_BY = 1.0
 # The standard error of log(step time) to assume if none is known; the normal quantile of 97.5 %.
 _UNKNOWN_STEP_SD, _Z = 0.1, 1.959964
-# At a rate up to an octave below a failed rate, a training succeeds with the chance n / (n + 1),
-# where n is the number of successful trainings at that rate plus this number.
+# A rate that is at most an octave below a failed rate may fail too. The chance that a training with
+# it succeeds is assumed to be n / (n + 1), with n = its successful trainings so far + `_HELD`.
 _HELD = 5
 # The final value of a configuration that reached the target but was not trained further is assumed
 # to lie this fraction of the way from the reference's final value to the target.

@@ -200,7 +200,7 @@ def _grid(logs: Sequence[float], prior: ScatterPrior | None) -> Array:
 
 
 def _log_unlikeness() -> Array:
-    """Return the log prior density of each value in `_UNLIKENESS`."""
+    """Return the log prior density of each value in `_UNLIKENESS`, up to a constant."""
     mean, sd = _LOG_UNLIKENESS
     return np.asarray(-0.5 * ((np.log(_UNLIKENESS) - mean) / sd) ** 2 - np.log(_UNLIKENESS))
 

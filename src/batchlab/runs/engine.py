@@ -176,7 +176,7 @@ class StoredEngine:
         return min(self._longest_grace_s, self._grace_fraction * budget_s)
 
     def _is_out_of_time(self) -> bool:
-        """Return whether the time left is too short for a new run, and all runs have to end."""
+        """Return whether so little time is left that all runs have to end and none may begin."""
         return self._left_s() <= self._grace_s
 
     def _step_s(self, batch_size: int) -> float:

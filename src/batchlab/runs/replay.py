@@ -250,7 +250,7 @@ class ReplayingEngine:
 
     @property
     def cost_model(self) -> CostModel:
-        """The cost model of the inner engine; each replayed run sets it to the stored one."""
+        """The cost model of the inner engine; a replayed run restores the one stored with it."""
         return self._inner.cost_model
 
     @cost_model.setter

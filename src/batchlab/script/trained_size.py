@@ -62,7 +62,7 @@ class TrainedSize:
         self._most_examples = most_examples
         # If gradients are accumulated, a printed step may cover any of these numbers of examples.
         self._sizes = {trial.batch_size, trial.micro_batch_size, trial.process_batch_size}
-        # The position at which the step counter started, by the format of its lines.
+        # For each line format, the position at which the step counter started.
         self._begun: dict[str, _Mark] = {}
         self._last_step: dict[str, int] = {}
         # The last epoch in which a counter had the total that fits the given batch size.
