@@ -40,8 +40,8 @@ def seeds_moved(by: int) -> Iterator[None]:
     """Have an advice train with other seeds than it counts."""
     trial_of = StoredEngine.trial
 
-    def moved(engine: StoredEngine, *, batch_size: int, learning_rate: float, seed: int) -> Trial:
-        return trial_of(engine, batch_size=batch_size, learning_rate=learning_rate, seed=seed + by)
+    def moved(engine: StoredEngine, *, seed: int, **values: float) -> Trial:
+        return trial_of(engine, seed=seed + by, **values)  # type: ignore[arg-type]
 
     with patch.object(StoredEngine, "trial", moved):
         yield
