@@ -91,7 +91,7 @@ class Configured:
 
     @property
     def ends_near(self) -> bool:
-        """Whether no run failed and one ended under `_NEAR` margins worse than the reference."""
+        """Whether no run failed, and one ended at most `_NEAR` margins worse than the reference."""
         return not self.failed and min(self.ends.values(), default=FAILED) < _NEAR
 
     @property

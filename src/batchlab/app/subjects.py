@@ -261,7 +261,7 @@ class WorkloadSubject(Subject):
         )
 
     def in_turn(self, points: Sequence[ProfilePoint], *, timeout_s: float) -> Ended:
-        """Time steps of two batch sizes in turn, in one child process; return the time ratios."""
+        """Measure the steps of two batch sizes alternately in one child; return the time ratios."""
         shapes = []
         for point in points:
             shapes.append((point.batch_size, point.micro_batch_size, point.threads))

@@ -24,7 +24,7 @@ HORIZON_SCALE: Final = 2.0  # Length scale along training length, in octaves (fa
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Places:
-    """The settings of n configurations: log2 of each setting / the user's setting (reference)."""
+    """The settings of n configurations, each as log2(setting / the reference's setting)."""
 
     size: Array  # log2(batch size / the reference's), shape (n,).
     rate: Array  # log2(learning rate / the reference's), shape (n,).

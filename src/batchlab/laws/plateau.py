@@ -370,8 +370,8 @@ def _plateaus(
     # It decreases from epoch to epoch, so the search below can bisect.
     drop = laws.left(whole) - laws.left(whole + HORIZON_EPOCHS)
     gain = rise * drop[:, -1:]
-    # rise * drop is the gain in the HORIZON_EPOCHS epochs after an epoch. The plateau is the first
-    # epoch whose gain is below delta, or `first` if the curve does not rise.
+    # A curve's rise, times `drop` at an epoch, is its gain in the next HORIZON_EPOCHS epochs. The
+    # plateau is the first epoch whose gain is below delta, or `first` if the curve does not rise.
     epoch = np.array(
         [
             # A rise below a millionth of delta is negligible; this avoids a division by 0.

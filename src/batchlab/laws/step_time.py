@@ -137,7 +137,7 @@ class _Posterior:
         )
 
     def typical_off(self) -> float:
-        """Return the geometric mean, over the posterior, of the SD of log times from the law."""
+        """Return how far log times deviate from the law: the posterior's geometric mean SD."""
         return math.exp(float(self.weight.sum(axis=(0, 1)) @ _centres(self.off)))
 
     def draw(self, generator: np.random.Generator) -> tuple[Curves, Array]:
@@ -437,8 +437,8 @@ class ProcessScatter:
             degrees = len(repeated[0]) - 1
             log_sd = math.sqrt(_square(repeated[0]) / degrees)
             return cls(log_sd=log_sd, degrees=degrees, n_sizes=1)
-        # A batch size's sum of squares is the variance times a chi-squared variable. So dividing it
-        # by the chi-squared median estimates the variance; take the median of these estimates.
+        # A batch size's sum of squares is the variance times a chi-squared variable. So the sum /
+        # the median of chi-squared estimates the variance. Take the median of these estimates.
         variances = [_square(times) / float(chdtri(len(times) - 1, 0.5)) for times in repeated]
         efficiency = _EFFICIENCY + (1 - _EFFICIENCY) / len(repeated)
         return cls(

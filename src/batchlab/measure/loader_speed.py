@@ -22,8 +22,8 @@ from batchlab.workload.definition import Batch, Workload
 
 # Each measurement takes at least `_TIMED_S` and 4 batches per worker, but at most `_MOST_S`.
 _TIMED_S, _MOST_S = 0.3, 3.0
-# Without workers, a step waits until its batch is fetched, so a larger batch may save the time of
-# steps. Fetching limits the speed only if it takes this many times as long as a step.
+# Without workers, fetching and steps take turns, so a larger batch may still make the steps faster.
+# Fetching limits the speed only if it takes this many times as long as a step.
 _FAR_LONGER = 4.0
 _SLOW_BATCH_S = 1.0  # If fetching one batch takes longer, no further batch is fetched.
 # Another number of workers is named only if training with it is this many times as fast.

@@ -56,7 +56,7 @@ class Line:
         self._connection.send(message)
 
     def asked_to_stop(self) -> bool:
-        """Return whether the parent has requested a stop since its last other message."""
+        """Return whether the parent has requested a stop; its next task cancels the request."""
         return self._stop.is_set()
 
     def receive(self) -> Any:

@@ -266,7 +266,7 @@ def _open(
     if needed <= _MOST_SEEDS:
         more_s = math.fsum(_seconds_for(row, needed) for row in rows)
         minutes = math.ceil((advice.spent_s + more_s) / 60)
-        if 60 * minutes > advice.budget_s:  # else the study had the time and would stop as it did
+        if 60 * minutes > advice.budget_s:  # with the same budget, the study would stop again
             yield sentence("more_time_tells", more=more_s, minutes=minutes)
 
 

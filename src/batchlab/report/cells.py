@@ -230,8 +230,8 @@ def seeds_notes(cells: Sequence[Cell]) -> Iterator[str]:
 Shown = tuple[Split, str]
 """The split of the data and the metric that a panel shows."""
 
-# A line counts as complete if it has this fraction of the longest line's epochs. The range of the
-# vertical axis ignores this first fraction of the epochs.
+# A line counts as complete if it has `_WHOLE` of the longest line's epochs. The range of the
+# vertical axis ignores the first epochs, up to the fraction `_FIRST`.
 _WHOLE, _FIRST = 0.99, 0.1
 
 # For each view of the curves: the quantity on the horizontal axis, and the key of the sentence that

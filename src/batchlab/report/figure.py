@@ -98,7 +98,7 @@ class Figure:
         """
         self.key, self.name, self.title = key, name, title
         self.panels = tuple(filter(attrgetter("has_marks"), panels))
-        self.views: dict[str, list[Panel]] = {}  # the panels by the setting of the page's switch
+        self.views: dict[str, list[Panel]] = {}  # panels by choice of the page's switch
         for panel in self.panels:
             self.views.setdefault(panel.view, []).append(panel)
         self.notes = tuple(notes)

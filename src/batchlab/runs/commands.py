@@ -103,7 +103,7 @@ class CommandRun:
         self.course = ScriptCourse(self._request, self._command)
 
     def _put(self) -> None:
-        """Store new evaluations, once this run has as many steps as the trial's earlier run."""
+        """Store new evaluations; those of a repeated run once it is as far as the earlier run."""
         course = self.course
         new, furthest = tuple(course.unstored.values()), max(course.unstored, default=0)
         course.unstored.clear()

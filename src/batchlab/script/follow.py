@@ -176,8 +176,8 @@ def step_intervals(
 def _risen(points: Sequence[MetricPoint]) -> list[MetricPoint]:
     """Return the longest sequence of points in which the step number rises.
 
-    If the step number decreases and then rises again, a counter of something other than steps was
-    printed before or after, such as of tokenized examples. If a step was evaluated, its point has
+    If the step number decreases and then rises again, one of the two sequences is a counter of
+    something other than steps, such as tokenized examples. If a step was evaluated, its point has
     the time of its last evaluation.
     """
     sequences: list[list[MetricPoint]] = []

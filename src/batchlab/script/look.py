@@ -29,8 +29,8 @@ _EPOCHS = 1000
 _STEPS = 10**6
 # Times of printed lines may be off by this many seconds on a busy machine.
 _CLOCK_S = 0.05
-# A probe run waits for its second epoch for at most this many times the seconds in which it printed
-# `VALUES` metric values.
+# A probe run takes some seconds to print `VALUES` metric values. It waits for its second epoch for
+# at most this many times as long.
 _PATIENCE = 5.0
 # Printed epochs have few digits, so a relative difference below this fraction is rounding.
 ROUNDING = 1e-3

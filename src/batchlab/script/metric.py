@@ -166,7 +166,7 @@ class ProgressPoints:
         self.pattern = pattern
         self._size = size
         self.printed: str | None = None  # The metric's name as printed; None until printed.
-        self.names: dict[str, set[str]] = {}  # For each printed name, its data splits, as `val`.
+        self.names: dict[str, set[str]] = {}  # The data splits (such as `val`) of each name.
         self.points: list[MetricPoint] = []  # The points with a metric value, fewest samples first.
         self.first: Reading | None = None  # The first reading with the metric.
         self.left_out: str | None = None  # The message about an ignored value; None without one.

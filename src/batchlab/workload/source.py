@@ -122,8 +122,8 @@ _WEIGHTS = {".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".npz", ".npy"}
 _COUNTED = {".py", ".pyc"} | _CONFIGURATION | _WEIGHTS  # kinds of files whose paths are recorded
 _SAFETENSORS = re.compile(r"[^\s'\"`()\[\],;=]+\.safetensors\b")
 
-# The sets of paths to which one audit hook adds opened files, each by its `id`. There is only one
-# hook, because Python can't remove a hook.
+# The sets to which the audit hook adds the paths of opened files; the keys are the `id`s of the
+# sets. There is only one hook for all of them, because Python can't remove a hook.
 _listening: dict[int, set[str]] = {}
 
 

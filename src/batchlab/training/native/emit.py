@@ -415,7 +415,7 @@ class _Lines:
     def _sum_place(self, node: Node) -> str:
         """Return a C expression for one element of the sum `node`.
 
-        The loop over the operand's elements adds the current element to this element of the sum.
+        To this element, the loop over the operand's elements adds the operand's current element.
         """
         shape = node.space
         left = list(shape)
