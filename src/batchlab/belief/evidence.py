@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -198,7 +198,7 @@ class Evidence:
         )
 
     @cached_property
-    def by_budget(self) -> dict[str, Measured]:
+    def by_budget(self) -> Mapping[str, Measured]:
         """Each cell's final values for each equal budget, by the budget's name.
 
         Budgets at which fewer than two cells have a value are left out.

@@ -44,7 +44,7 @@ def _answer(advice: Advice) -> Iterator[str]:
     learns = advice.hardly_learns
     if learns is not None and learns.code == "another_rate_learns" and named.is_same(reference):
         rate = learns.named["rate"]
-        assert isinstance(rate, float)
+        assert isinstance(rate, int | float)
         yield sentence("try_rate", size=named.batch_size, rate=rate)
         return
     code = "use_size"
