@@ -12,21 +12,6 @@ from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import ForkServerContext
 from types import ModuleType
 
-# With these modules preloaded, a child starts in 40 ms, not in 3 s. A process's first optimizer
-# imports torch._dynamo, which takes as long as importing torch. The functions that run in children
-# are in files that import SciPy, which takes 0.2 s. No module may initialize CUDA, because forked
-# children could not use CUDA then.
-_PRELOAD = [
-    "torch",
-    "torch._dynamo",
-    "cloudpickle",
-    "batchlab.measure.check",
-    "batchlab.measure.profiling",
-    "batchlab.runs.workers",
-    "batchlab.processes.preloaded",
-]
-
-
 # Settings of glibc's memory allocator, which each process reads once, when it starts. By default,
 # glibc keeps the memory of freed large tensors. These settings return freed memory at once and
 # allocate memory in huge pages, so a full batch of MNIST needs 40 % less memory and 15 % less time.
@@ -47,7 +32,7 @@ def start_early() -> None:
 def context() -> ForkServerContext:
     """Return the multiprocessing context whose children are forked from the server."""
     forked = multiprocessing.get_context("forkserver")
-    forked.set_forkserver_preload(_PRELOAD)
+    forked.set_forkserver_preload(["batchlab.processes.preloaded"])
     return forked
 
 
