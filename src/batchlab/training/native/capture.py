@@ -39,14 +39,14 @@ class _Recorded:
     Attributes:
         tensor: the meta tensor; it is kept alive, so that no other tensor gets its id.
         ref: the tensor's number.
-        view: in the second run, the tensor in the graph, or the reason why C can't use the tensor.
+        view: in the second run, the tensor in the graph; None for a result without a view.
         is_writable: whether the function may write into the tensor.
         is_stale: whether the function has written into the tensor's memory since this record.
     """
 
     tensor: Tensor
     ref: _Ref
-    view: View | RefusedError | None
+    view: View | None
     is_writable: bool
     is_stale: bool = False
 
@@ -183,25 +183,13 @@ class _Recorder(TorchDispatchMode):
 
     def in_graph(self, arguments: Any) -> Any:
         """Return arguments in which the view in the graph replaces each `_Ref`."""
+        return tree_map_only(_Ref, lambda ref: self._in_order[ref.number].view, arguments)
 
-        def view(ref: _Ref) -> View | None:
-            view = self._in_order[ref.number].view
-            if isinstance(view, RefusedError):
-                raise view
-            return view
+    def _view(self, tensor: Tensor, base: _Recorded) -> View | None:
+        """Return a view of a recorded tensor in the graph; None in the first run."""
+        return None if base.view is None else viewed(tensor, base.tensor, base.view)
 
-        return tree_map_only(_Ref, view, arguments)
-
-    def _view(self, tensor: Tensor, base: _Recorded) -> View | RefusedError | None:
-        """Return a view of a recorded tensor in the graph, or the reason why C can't use it."""
-        if not isinstance(base.view, View):
-            return base.view
-        try:
-            return viewed(tensor, base.tensor, base.view)
-        except RefusedError as refused:
-            return refused
-
-    def _hold(self, tensor: Tensor, view: View | RefusedError | None, *, is_writable: bool) -> None:
+    def _hold(self, tensor: Tensor, view: View | None, *, is_writable: bool) -> None:
         recorded = _Recorded(tensor, _Ref(len(self._in_order)), view, is_writable)
         self._in_order.append(recorded)
         self._by_id[id(tensor)] = recorded
