@@ -362,7 +362,7 @@ class Graph:
         order = sorted(range(len(x.shape)), key=lambda dim: not has_rows((x.shape[dim],)))
         x = x.permuted(order)
         gone = tuple(at for at, dim in enumerate(order) if dim in reduced)
-        if kind == "peak" and gone != (len(x.shape) - 1,):
+        if kind == "peak" and (gone != (len(x.shape) - 1,) or has_rows(x.shape[-1:])):
             raise unsupported("max not over the last dimension")
         shape = tuple(size for dim, size in enumerate(x.shape) if dim not in gone)
         whole = list(x.shape)

@@ -35,12 +35,6 @@ Arguments = Mapping[str, Any]
 Operation = Callable[[Graph, Arguments], Any]
 
 
-def _last(x: View, dim: int) -> int:
-    if dim % len(x.shape) != len(x.shape) - 1 or (len(x.shape) == 1 and x.rows):
-        raise unsupported("a softmax not over the last dimension")
-    return len(x.shape) - 1
-
-
 def _product_and_bias(g: Graph, a: Arguments) -> View:
     if a["beta"] != 1 or a["alpha"] != 1:
         raise unsupported("addmm with factors")
@@ -48,22 +42,6 @@ def _product_and_bias(g: Graph, a: Arguments) -> View:
     if bias.strides != (0, 1) or bias.rows != a["mat1"].rows:
         return g.point("{0} + {1}", g.product(a["mat1"], a["mat2"]), bias)
     return g.product(a["mat1"], a["mat2"], bias)
-
-
-def _uncopied(x: View) -> View:
-    """Return the original of `x` if `x` is only a copy of another view, else return `x`."""
-    copy = x.node
-    if (copy.kind, copy.text) != ("point", "{0}") or x.offset or len(copy.shape) < 3:
-        return x
-    source, (rows, columns) = copy.operands[0], copy.shape[-2:]
-    is_all = math.prod(x.shape) == math.prod(copy.shape) and x.strides[0] == rows * columns
-    if source.dtype != x.dtype or not is_all:
-        return x
-    if (x.shape[1:], x.strides[1:]) == ((rows, columns), (columns, 1)):
-        return source
-    if (x.shape[1:], x.strides[1:]) == ((columns, rows), (1, columns)):
-        return source.swapped(-1, -2)
-    return x
 
 
 def _sum(g: Graph, a: Arguments) -> View:
@@ -92,8 +70,9 @@ def _place_of_peak(g: Graph, x: View, peak: View) -> View:
 def _max_with_place(g: Graph, a: Arguments) -> tuple[View, View]:
     if a["dim"] is None:
         raise unsupported("argmax of a whole tensor")
-    peak = _peak(g, a)
-    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, a["self"], peak))
+    x: View = a["self"]
+    peak = g.peak(x, a["dim"] % len(x.shape))
+    return _one_per_line(a, peak), _one_per_line(a, _place_of_peak(g, x, peak))
 
 
 def _power(g: Graph, a: Arguments) -> View:
@@ -116,24 +95,6 @@ def _clamp(g: Graph, a: Arguments) -> View:
     if a["max"] is not None:
         x = g.point("({0} > {1} ? {1} : {0})", x, a["max"])
     return x
-
-
-def _peak(g: Graph, a: Arguments) -> View:
-    """Return the maximum over the last dimension; the result's last dimension has size 1."""
-    x: View = a["self"]
-    return g.peak(x, _last(x, a["dim"]))
-
-
-def _safe_softmax(g: Graph, a: Arguments) -> View:
-    """Return the softmax over the last dimension; 0 in a line whose elements are all -inf."""
-    peak = g.point("({0} == -INFINITY ? 0.0f : {0})", _peak(g, a))
-    return _shares(g, a["self"], peak)
-
-
-def _shares(g: Graph, x: View, peak: View) -> View:
-    raised = g.point("exp_of({0} - {1})", x, peak)
-    total = g.sum(raised, [len(x.shape) - 1], keep=True)
-    return g.point("{0} * {1}", raised, g.point("({0} == 0.0f ? 0.0f : 1.0f / {0})", total))
 
 
 def _arange(g: Graph, a: Arguments) -> View:
@@ -441,9 +402,8 @@ OPERATIONS: dict[str, str | Operation] = {
     **dict.fromkeys(("empty_like", "empty.memory_format"), "0"),
     "fill.Scalar": "{value}",
     "zero": "0",
-    "mm": lambda g, a: g.product(a["self"], a["mat2"]),
+    **dict.fromkeys(("mm", "bmm"), lambda g, a: g.product(a["self"], a["mat2"])),
     "addmm": _product_and_bias,
-    "bmm": lambda g, a: g.product(_uncopied(a["self"]), _uncopied(a["mat2"])),
     "sum": _sum,
     "sum.dim_IntList": _sum,
     "mean": lambda g, a: g.mean(a["self"], ()),
@@ -453,8 +413,6 @@ OPERATIONS: dict[str, str | Operation] = {
     "max.dim": _max_with_place,
     "pow.Tensor_Scalar": _power,
     "clamp": _clamp,
-    "_softmax": lambda g, a: _shares(g, a["self"], _peak(g, a)),
-    "_safe_softmax": _safe_softmax,
     **dict.fromkeys(("arange", "arange.start", "arange.start_step"), _arange),
     "gather": _gather,
     "scatter.value": _scatter,
