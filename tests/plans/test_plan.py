@@ -71,12 +71,6 @@ def test_constraints_change_sizes():
     assert [plan.for_data(40).stage_at(step).rate_factor for step in (3, 4)] == [1.0, 1.0]
 
 
-def test_it_is_its_own_json():
-    plan = plans.steps(64, {0.3: 256}, epochs=10)
-
-    assert Plan.from_json(plan.to_json()) == plan
-
-
 @pytest.mark.parametrize(("make", "message"), [
     (lambda: plans.constant(0, epochs=3), "batch size 0 in a plan"),
     (lambda: plans.constant(8, epochs=0), "epochs 0 in a plan: expected a number above 0"),
@@ -89,7 +83,6 @@ def test_it_is_its_own_json():
     (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
     (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),
-    (lambda: Plan.from_json('{"epochs": 3}'), "this is not a plan"),
 ])  # fmt: skip
 def test_what_no_data_could_be_trained_by_is_refused_in_one_line(make, message):
     with pytest.raises(UsageError, match=message) as refused:

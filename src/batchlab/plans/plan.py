@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-import msgspec
-
 from batchlab.errors import UsageError
 from batchlab.plans.scaling import scaling_rule
 from batchlab.records.batch_plan import BatchPlan, Stage
@@ -119,22 +117,6 @@ class Plan:
         if self.unit == "epochs":
             return so_far.samples_at(so_far.steps_in(at))
         return max(1, round(at))
-
-    def to_json(self) -> str:
-        """Return the plan as JSON, which `from_json` reads."""
-        return msgspec.json.encode(self).decode()
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Plan:
-        """Read the plan from a JSON text.
-
-        Raises:
-            UsageError: the text is not the JSON of a valid plan.
-        """
-        try:
-            return msgspec.json.decode(text, type=cls)
-        except (msgspec.ValidationError, msgspec.DecodeError) as error:
-            raise UsageError(f"this is not a plan: {error}") from error
 
     # ---- plans made from other plans
 

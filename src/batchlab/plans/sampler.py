@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sized
 from typing import Any
 
+import msgspec
 import torch
 from torch.utils.data import Sampler
 
@@ -152,17 +153,12 @@ class BatchSizeSampler(Sampler[list[int]]):
         Raises:
             UsageError: the state is of a sampler with another plan, seed or number of examples.
         """
-        differing = []
-        for key, value in self._identity.items():
-            if state_dict.get(key) != value:
-                differing.append(key)
-        if differing:
-            name = differing[0]
-            raise UsageError(
-                f"this state belongs to another run: its {name} is {state_dict.get(name)!r}, and "
-                f"here it is {self._identity[name]!r}; make the sampler with the same arguments "
-                "as then"
-            )
+        for name, value in self._identity.items():
+            if state_dict.get(name) != value:
+                raise UsageError(
+                    f"this state belongs to another run: its {name} is {state_dict.get(name)!r}, "
+                    f"and here it is {value!r}; make the sampler with the same arguments as then"
+                )
         self.first_step, self._is_over = int(state_dict["step"]), False
         if self._scheduler is not None:
             self._scheduler.go_to(self.first_step)
@@ -170,7 +166,7 @@ class BatchSizeSampler(Sampler[list[int]]):
     @property
     def _identity(self) -> dict[str, Any]:
         return {
-            "plan": self._planned.to_json(),
+            "plan": msgspec.json.encode(self._planned).decode(),
             "seed": self._seed,
             "n_train": self._n_train,
             "drop_last": self._drop_last,
