@@ -212,12 +212,6 @@ class View:
         shape = tuple(map(self.shape.__getitem__, order))
         return self.reshaped(shape, tuple(map(self.strides.__getitem__, order)))
 
-    def swapped(self, one: int, other: int) -> View:
-        """Return a view with two dimensions exchanged."""
-        order = list(range(len(self.shape)))
-        order[one], order[other] = order[other], order[one]
-        return self.permuted(order)
-
     def with_dimension(self, at: int) -> View:
         """Return a view with a dimension of size 1 inserted at index `at`."""
         shape = (*self.shape[:at], 1, *self.shape[at:])

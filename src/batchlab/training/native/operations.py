@@ -217,7 +217,8 @@ def _stack(g: Graph, a: Arguments) -> View:
     tensors: list[View] = a["tensors"]
     dim = a["dim"] % (len(tensors[0].shape) + 1)
     if dim == 0 and tensors[0].rows:  # stack along dimension 1, because examples must be first
-        return _stack(g, {"tensors": tensors, "dim": 1}).swapped(0, 1)
+        stacked = _stack(g, {"tensors": tensors, "dim": 1})
+        return stacked.permuted([1, 0, *range(2, len(stacked.shape))])
     return _cat(g, {"tensors": [x.with_dimension(dim) for x in tensors], "dim": dim})
 
 
