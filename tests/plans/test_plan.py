@@ -41,7 +41,6 @@ HALVED = Milestone(at=1, batch_size=40, rate_factor=0.5)  # by its rule a step h
 
 @pytest.mark.parametrize(("plan", "milestones"), [
     # It doubles from its start to the size within its part.
-    (plans.warm_up(100, start=16, part=0.3, epochs=10), [(1, 32, 1), (2, 64, 1), (3, 100, 1)]),
     # The rate over the size is that of the schedule.
     (plans.instead_of_decay(128, (0.3, 0.6, 0.8), factor=5, cap=1000, epochs=200),
      [(60, 640, 1.0), (120, 1000, 0.3125), (160, 1000, 0.0625)]),
@@ -79,7 +78,6 @@ def test_constraints_change_sizes():
     (lambda: plans.steps(8, {1.0: 16}, epochs=3), "it would never come"),
     (lambda: plans.steps(8, {0.5: 16}, epochs=3, unit="hours"), "unit 'hours'"),
     (lambda: plans.instead_of_decay(64, (0.5,), cap=32, epochs=3), "cap=32 is below"),
-    (lambda: plans.warm_up(64, start=128, epochs=3), "start=128 is above"),
     (lambda: Plan(epochs=3, batch_size=8, scaling_rule="cubic"), "expected one of none"),
     (lambda: plans.constant(101, epochs=3).for_data(100), r"plan.capped\(100\)"),
     (lambda: plans.steps(8, {90: 16}, unit="steps", epochs=3).for_data(16), "90 steps never comes"),

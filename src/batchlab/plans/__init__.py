@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from batchlab.plans.plan import constant as constant
     from batchlab.plans.plan import instead_of_decay as instead_of_decay
     from batchlab.plans.plan import steps as steps
-    from batchlab.plans.plan import warm_up as warm_up
     from batchlab.plans.scheduler import scale as scale
 
-__all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps", "warm_up"]
+__all__ = ["Milestone", "Plan", "constant", "instead_of_decay", "scale", "steps"]
 
 # Import each name on first use, so that the command line starts without loading PyTorch.
 if not TYPE_CHECKING:

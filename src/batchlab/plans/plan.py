@@ -186,26 +186,6 @@ def steps(
     )
 
 
-def warm_up(batch_size: int, *, start: int, part: float = 0.1, epochs: float) -> Plan:
-    """Return a plan that doubles the batch size repeatedly, from `start` up to `batch_size`.
-
-    The doublings are spread evenly over the first `part` of the run (0.1: the first tenth).
-
-    Raises:
-        UsageError: `start` is above `batch_size`, or `part` is not between 0 and 1.
-    """
-    _check("start", start, is_whole=True)
-    if start > batch_size:
-        raise UsageError(f"start={start} is above the batch size to reach, {batch_size}")
-    if not 0 < part < 1:
-        raise UsageError(f"part={part:g}: expected a part of the run, between 0 and 1")
-    n = max(0, math.ceil(math.log2(batch_size / start)))
-    sizes = {}
-    for i in range(n):
-        sizes[part * (i + 1) / n] = min(batch_size, start * 2 ** (i + 1))
-    return steps(start, sizes, epochs=epochs)
-
-
 def instead_of_decay(
     batch_size: int, decays: Sequence[float], *, cap: int, epochs: float, factor: float = 5.0
 ) -> Plan:
