@@ -304,7 +304,7 @@ class AdviceStudy:
             at = self.where(lambda one: one.ends, among=at)
         return list(dict.fromkeys([self.own, *at]))
 
-    # ---- lengths
+    # ---- the lengths of trainings
 
     def whole_steps(self, i: int, *, met_at: float | None = None) -> int:
         """Return the steps of a whole training of a configuration.

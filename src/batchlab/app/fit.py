@@ -88,7 +88,7 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
                 where = f"line {reader.line_num}"
-                if None in row:  # The row has too many fields, as by the comma in 1,000.
+                if None in row:  # A number was written with a comma, such as 1,000.
                     raise BatchlabError(f"{path}, {where}: it has more fields than the header")
                 yield where, row
     except FileNotFoundError:

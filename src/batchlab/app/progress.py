@@ -167,7 +167,7 @@ class ProgressLines(ProgressState):
     """Prints a line per stage and per warning to a log, a pipe or a notebook."""
 
     def phase(self, text: str) -> None:
-        """Print the new stage with the spent budget, or without a budget the elapsed time."""
+        """Print the new stage, with the spent part of the budget or, if there is none, the time."""
         super().phase(text)
         print(f"{stage_text(self)} ({time_text(self)})", file=sys.stderr, flush=True)
 

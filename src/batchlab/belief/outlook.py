@@ -134,9 +134,9 @@ class Outlook:
 
     Attributes:
         cost: log2 of the cost of a training that reaches the target.
-        end: how many margins worse the final value is than that of the user's configuration, with
-            the bound of `_WEIGHED`.
-        reported_end: the same without that bound, for reports.
+        end: the final value minus that of the user's configuration, in margins; positive values are
+            worse. The difference is limited to 27 margins (see `_WEIGHED`).
+        reported_end: the same difference without the limit, for reports.
         misses: the probability that a training misses the target.
         mean_cost: log2 of the mean cost, if a training that misses the target runs to its end.
         worse: the probability that five more trainings end, on average, more than a margin worse
@@ -162,8 +162,8 @@ class Outlook:
             surfaces: the belief about costs and final values, one for each row of `end_sd`.
             aim: what to optimize, and the baseline.
             cost_sd: the standard deviation over seeds of log2 of the cost to the target.
-            end_sd: k equally likely guesses of the final values' standard deviations over seeds,
-                shape (k, n). The unit is margins.
+            end_sd: k equally likely standard deviations of the final values over seeds, in margins,
+                shape (k, n).
             failed: indices of configurations with a failed training.
             holds: for each configuration, the probability that its next training does not fail.
         """

@@ -86,8 +86,8 @@ def advise(report: Path, as_json: bool, explain: bool, require: str | None, **op
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
     Or give your own training command after --, with {batch_size} in place of its batch size.
 
-    The command times the batch sizes, finds the best learning rates of those that may be best, and
-    checks the answer with other random seeds. After Ctrl-C or a crash, the same command continues
+    The command times the batch sizes, tunes the learning rate of the promising ones, and checks the
+    answer with other random seeds. After Ctrl-C or a crash, the same command continues
     the study. After the answer, the same command shows the answer again at once.
     """
     options = with_own_command(with_cluster(options))
@@ -139,14 +139,14 @@ def _refuse_errors(study: Study) -> None:
 @workload
 @takes(f"batch_sizes settings memory_limit_bytes budget as_json quiet device {OWN_COMMAND}")
 def profile(as_json: bool, **options: Any) -> None:
-    """Measure time and memory of each batch size; find the largest.
+    """Measure the time and memory of each batch size.
 
     WORKLOAD is a built-in name (see `batchlab workloads`), path/file.py:name, or a batchlab.toml.
     Or give your own training command after --, with {batch_size} in place of its batch size.
 
-    The largest is the largest that fits into memory. Each batch size runs in its own process. If
-    one runs out of memory, crashes or hangs, the others still run. Save the output of --json to a
-    file to use the profile on another machine: batchlab advise --profile FILE.
+    The command finds the largest batch size that fits into memory. Each size runs in its own
+    process, so if one runs out of memory, crashes or hangs, the others still run. Save the output
+    of --json to a file to use the profile on another machine: batchlab advise --profile FILE.
     """
     options = with_own_command(options)
     measured = _answered("profile:profiled", options)

@@ -27,8 +27,8 @@ _RATE = (math.log(0.004), math.log(5.0))
 _POWER = (math.log(0.1), math.log(6.0))  # The range of log(power) in (epoch + offset)^-power.
 _OFFSET = (-1.0, 5.0)  # The range of log2(1 + offset) in (epoch + offset)^-power.
 _N_RATES, _N_POWERS, _N_OFFSETS = 300, 40, 12
-# A fit may skip the first points of a curve: as many as one of _STARTS, or one of _START_FRACTIONS
-# of the number of points.
+# A fit may skip the first points of a curve. The number of skipped points is one of _STARTS, or the
+# number of points times one of _START_FRACTIONS.
 _STARTS = (0, 1, 2, 3, 4, 6, 8, 12, 16, 24)
 _START_FRACTIONS = (1 / 3, 1 / 2, 2 / 3)
 # The rise of a fitted curve is uncertain; its values at these 15 quantiles are used.

@@ -166,8 +166,9 @@ def _log_likelihood(
 ) -> Array:
     """Return the log likelihood of all combinations of `knee`, `roundness` and `off_log`.
 
-    `knee` is the log knee, and `off_log` the log standard deviation of log times from the law. Each
-    likelihood is integrated over all overheads. The shape is (knee, roundness, off_log).
+    `knee` holds logs of the knee. `off_log` holds logs of the standard deviation by which log times
+    scatter around the law. The likelihoods are integrated over the overhead. They have the shape
+    (knee, roundness, off_log).
     """
     knees, rounds = np.meshgrid(knee, roundness, indexing="ij")
     rise = _log_rise(log_sizes, knees, rounds)[:, :, None, :]

@@ -133,7 +133,10 @@ class LossSurface:
             yield
 
     def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield each forward pass's share of the mean loss, and its loss with a fixed seed."""
+        """Yield the weight and the loss of each forward pass; the weights add up to 1.
+
+        All losses are computed with the same seed.
+        """
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)

@@ -89,10 +89,10 @@ def is_known(layer: nn.Module) -> bool:
 
 
 def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
-    """Return each example's |gradient by the layer's own parameters|^2, shape (n,).
+    """Return the squared norm of each example's gradient for the layer's parameters, shape (n,).
 
-    `value` is the layer's input, with examples in the first dimension; `back` is the gradient of
-    each example's own loss by the layer's output. The layer must satisfy `is_known`.
+    `value` is the layer's input, with examples in the first dimension. `back` is the gradient of
+    each example's loss with respect to the layer's output. The layer must satisfy `is_known`.
     """
     n = len(value)
     weight, bias = getattr(layer, "weight", None), getattr(layer, "bias", None)

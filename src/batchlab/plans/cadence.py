@@ -14,8 +14,8 @@ from batchlab.records.batch_plan import BatchPlan
 _FARTHEST = 0.05
 # The model is evaluated at fixed sample counts; each is this factor times the one before.
 _MARK_RATIO = 1.05
-# In about the first third of the first epoch, these sample counts are evenly spaced instead. Their
-# distance is the number of training examples divided by this number.
+# In about the first third of the first epoch, the sample counts are evenly spaced instead: every
+# 1/64 of the training examples.
 _MARKS_IN_FIRST_EPOCH = 64
 # As long as the target can't be reached yet, evaluations are rarer: each has at least this factor
 # times the samples of the previous one.

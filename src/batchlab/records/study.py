@@ -193,10 +193,10 @@ class StudyName:
     Attributes:
         study_id: the identity of the study in the store.
         command: the command line that started the study.
-        environment: names and values: versions, processor, cores, operating system.
+        environment: versions, processor, cores and operating system, as (name, value).
         trial_ids: the ids of the trials, in the order in which the trials were requested.
         target: the target of the trials, if any.
-        margin: how much worse a final value may be to count as no worse; None if not given.
+        margin: a final value that is worse by at most this counts as no worse; None if not given.
     """
 
     study_id: str
@@ -217,7 +217,7 @@ class Study(Reported):
         command: the exact command line that started the study.
         created_at: the time of the study's creation, ISO 8601 in UTC.
         workload: what was trained.
-        environment: names and values: versions, processor, cores, operating system.
+        environment: versions, processor, cores and operating system, as (name, value).
         records: the records of the trials, in the order in which the trials were requested.
         timings: step times measured with nothing else running, at most one per batch size.
         spent_s: seconds spent on the study, over all its sessions.

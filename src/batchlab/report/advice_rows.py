@@ -162,7 +162,7 @@ def _cost(
 
 # The cost that an advice minimizes, by its objective.
 _COSTS = {"time": "time_to_target_s", "samples": "samples_to_target"}
-# The words of a report for the least cost, by the objective of the advice.
+# The name of the lowest cost in a report, by the objective of the advice.
 BEST_COST = {"time": "the best time", "samples": "the fewest examples"}
 
 

@@ -231,8 +231,9 @@ _ROOM_BELOW, _ROOM_ABOVE, _LOG_ROOM = 0.14, 0.2, 0.14
 
 
 def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -> Spec:
-    """Return the vertical axis for the rows; single trials may diverge, so the range ignores them.
+    """Return the vertical axis for the rows.
 
+    The range ignores the rows of single trials, because a trial may diverge.
     Most quantities are compared by ratio, so their axis is logarithmic. A metric is compared by
     difference on a linear axis, unless small values, such as the last values of a loss, would then
     be hidden. A linear axis has empty space at its ends, so that no mark lies on the frame.

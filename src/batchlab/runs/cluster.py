@@ -98,7 +98,7 @@ class Cluster:
                 "(and the same versions), or give the --address of another"
             ) from error
         finally:
-            if is_main:  # Restore it: Ray's handler would end batchlab without storing progress.
+            if is_main:  # Remove Ray's handler, which would end batchlab without storing progress.
                 signal.signal(signal.SIGTERM, before)
 
     def large_nodes(self) -> set[str]:

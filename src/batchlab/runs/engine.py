@@ -145,7 +145,8 @@ class StoredEngine:
         if ran is not None:
             self._learn(request.trial, from_step=ran[0], wall_s=ran[1])
         elif self.keeps_cadence and self.cost_model == CostModel():
-            # Use the times of a stored run, so that evaluations are planned as in that session.
+            # Learn the costs from a stored run, as the session that trained this run did. Then a
+            # continued study plans the same evaluations.
             self._learn(request.trial, from_step=0, wall_s=None)
         return request, self._answer(request)
 

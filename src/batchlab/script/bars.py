@@ -142,7 +142,8 @@ class Bars(LineReader):
         self._moves_first: bool | None = None
         self._pass: Reading | None = None  # the last reading of the bar that counts epochs
         self._is_numbered = self._is_lost = False
-        self._counts_epochs: bool | None = None  # Whether bars named `Epoch 3` count epochs.
+        # Whether a bar named `Epoch 3` counts epochs, or the steps of that epoch; None if unknown.
+        self._counts_epochs: bool | None = None
         self._training: BarKey | None = None
         self._is_sure = False  # True if `_training` is certainly the training bar.
         self._outer: BarKey | None = None  # The bar that counts epochs, around the training bar.

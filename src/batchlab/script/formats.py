@@ -440,7 +440,7 @@ class PlainLines(LineReader):
         self, line: str, pairs: list[re.Match[str]]
     ) -> tuple[dict[str, Any], dict[str, NamedValues]]:
         """Return the counters of a line with their totals, and the line's values by data split."""
-        # The line's first epoch and its largest counts of steps and samples, by kind of counter.
+        # By kind of counter: the line's first epoch, its largest count of steps, and of samples.
         counted: dict[str, Any] = {}
         measured: dict[str, list[tuple[str, str, str | None]]] = {}
         names = [_name(pair["name"], pair["sign"]) for pair in pairs]

@@ -45,11 +45,11 @@ def order_of(workload: Workload, trial: Trial, epoch: int) -> Tensor:
 
 
 def resident_order(workload: Workload, trial: Trial, epoch: int) -> Tensor:
-    """Return an epoch's example indices, unshuffled if one pass computes all training examples.
+    """Return the indices of an epoch's examples, in the order of `order_of` or not shuffled.
 
-    The order within such a pass affects only rounding, so no time is spent on shuffling. In all
-    other cases, `order_of` gives the order. Micro-batches need a random order, because layers may
-    normalize each micro-batch.
+    If a single forward pass processes all training examples, their order affects only rounding, so
+    they are not shuffled. Micro-batches need a random order, because layers may normalize each
+    micro-batch.
     """
     plan, n_train = trial.plan, trial.n_train
     is_whole = min(plan.batch_size_at(plan.steps_in(epoch)), trial.micro_batch_size) == n_train

@@ -378,10 +378,10 @@ class _TrainingRun:
         self._progress = replace(before, eval_s=eval_s, loss_sum=0.0, evaluations=evaluations)
 
     def _complete(self) -> None:
-        """Evaluate the model unless the current step is already evaluated on all required splits.
+        """Evaluate the model on the required splits that the current step's evaluation lacks.
 
-        Splits are missing if the run ended before its planned last step. The whole evaluation is
-        missing if the checkpoint is from a longer run that was stopped between two evaluations.
+        A run that ended before its planned last step lacks train and test data. A run resumed from
+        a checkpoint between two evaluations lacks validation data, too.
         """
         if self._progress.evaluations[-1].step < self._progress.step:
             self._evaluate(Pause(step=self._progress.step, all_splits=True))

@@ -75,7 +75,7 @@ def _shown(record: Any) -> dict[str, Any]:
 
 @lru_cache
 def shown_names(kind: type) -> tuple[str, ...]:
-    """Return the names of the fields and properties that a class of records shows."""
+    """Return the names of the fields and properties that the JSON of a record contains."""
     names = [name for name in get_type_hints(kind) if name[0] != "_"]
     return tuple(getattr(kind, "document", names))
 

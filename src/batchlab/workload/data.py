@@ -71,7 +71,7 @@ class Columns:
         return len(self.parts[0])
 
     def __getitem__(self, index: int) -> Any:
-        """Return one example in the nested containers, as the user's own `collate` expects it."""
+        """Return one example, in containers nested like those of the data."""
         return self.filled([_row(column, index) for column in self.parts])
 
     def filled(self, parts: Sequence[Any]) -> Any:

@@ -183,10 +183,11 @@ def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
 
 
 _STEPS = 4  # The number of steps in a check.
-# C and PyTorch add numbers in different orders, so a check allows small differences. The norm of a
-# parameter's difference may be the sum of the two fractions below.
-_OF_WAY = 5e-3  # The fraction of the norm of the parameter's total change during the check.
-_OF_SIZE = 1e-6  # The fraction of the norm of the parameter in PyTorch after the check.
+# C and PyTorch add numbers in different orders, so a check allows small differences. A parameter in
+# C may be this far from the same parameter in PyTorch: _OF_WAY times the norm of its change during
+# the check, plus _OF_SIZE times its own norm.
+_OF_WAY = 5e-3
+_OF_SIZE = 1e-6
 _OF_LOSS = 2e-5  # A loss may differ by this fraction of |loss| + 1.
 _OF_LARGEST = 1e-6  # A gradient below this fraction of the model's largest is only rounding.
 
