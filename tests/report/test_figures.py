@@ -1,7 +1,6 @@
 """Figures as charts: valid on a page and on paper, with the axes, colors and numbers they need."""
 
 import html
-import itertools
 import math
 import re
 from dataclasses import replace
@@ -210,28 +209,6 @@ def test_the_axis_is_made_for_what_was_measured_or_else_for_every_bar_of_the_bel
     bars = [row for row in unmeasured.rows if row["kind"] == "expected"]
     assert low < min(row["low"] for row in bars)
     assert high > max(row["high"] for row in bars)
-
-
-@pytest.mark.parametrize("better", ["higher", "lower"])
-def test_the_line_by_seconds_has_the_ends_that_no_shorter_training_beats(better):
-    advice = replace(with_endings(ADVICE), better=better)
-    sign = 1 if better == "higher" else -1
-
-    figure = figures(advice)["a"]
-    bands, points, verified = (
-        rows_of(figure, kind=kind, panel="a-frontier") for kind in ("band", "point", "verified")
-    )
-    line = {(row["train_s"], sign * row["mean"]) for row in bands}
-    marks = points + verified
-    drawn = {(row["train_s"], sign * row["mean"]) for row in marks}
-
-    beaten = {
-        (seconds, value)
-        for (seconds, value), (other_s, other) in itertools.permutations(drawn, 2)
-        if other_s <= seconds and other >= value
-    }
-    assert len(drawn) == len(marks) > 1
-    assert line == (drawn - beaten if len(drawn - beaten) > 1 else set())
 
 
 # ---- looks of batch sizes

@@ -15,7 +15,6 @@ from batchlab.records.study import Study
 from batchlab.records.trial import Trial
 from batchlab.report.advice_rows import (
     BEST_COST,
-    SIGN,
     AnswerRow,
     answer_rows,
     answer_table,
@@ -127,22 +126,17 @@ _LEGEND = {
 
 
 def answer_figure(advice: Advice) -> Figure:
-    """Draw final value and cost to the target by batch size, and final value by training time.
+    """Draw final value and cost to the target by batch size.
 
     A curve and a band show the estimates from all runs together, with 95 % intervals.
     """
     quantity, metric, label = cost_quantity(advice), advice.metric, end_label(advice)
-
-    def of_metric(key: str, title: str, rows: list[Row], axis: str) -> Panel:
-        return Panel(key, title, metric, rows, axis=axis, is_metric=True, frame=_framed(rows))
-
-    panels = [of_metric("a-end", label, list(_end_rows(advice)), "batch_size")]
+    ends = list(_end_rows(advice))
+    panels = [Panel("a-end", label, metric, ends, is_metric=True, frame=_framed(ends))]
     if quantity is not None:
         costs = list(_cost_rows(advice, quantity))
         frame = _framed(costs)
         panels.append(Panel("a-objective", label_text(quantity), quantity, costs, frame=frame))
-    by_seconds = f"{label} by seconds of a training"
-    panels.append(of_metric("a-frontier", by_seconds, list(_frontier_rows(advice)), "train_s"))
     title, notes = "What each batch size gives", _answer_notes(advice, panels)
     return Figure("a", "answer", title, panels, notes=notes, table=answer_table(advice))
 
@@ -155,8 +149,6 @@ def _answer_notes(advice: Advice, panels: Sequence[Panel]) -> Iterator[str]:
         best = text(BEST_COST[advice.objective])
         also = "" if advice.end_quality is None else ", and no worse at the end"
         yield text(message, share=advice.delta, best=best, also=also)
-    if panels[-1].has_marks:
-        yield "Line by seconds: the best final value for the time."
 
 
 def _framed(rows: list[Row]) -> list[Row]:
@@ -197,25 +189,6 @@ def _cost_rows(advice: Advice, quantity: str) -> Iterator[Row]:
             if row.at.is_same(advice.reference):
                 words = f"{own_label(advice)}: {spread_text(quantity, row.cost)}"
             yield mark("bound", row.cost.low, batch_size=row.at.batch_size, text=words)
-
-
-def _frontier_rows(advice: Advice) -> Iterator[Row]:
-    """Yield final values by training time, and a line through the best value up to each time."""
-    timed: list[tuple[float, float, AnswerRow]] = []  # seconds, value (more is better), row
-    for row in answer_rows(advice):
-        step_s = row.candidate.step_s.estimate
-        steps = max((run.steps for run in row.runs if run.end is not None), default=0)
-        if row.at is not None and row.end.n and step_s is not None and steps:
-            timed.append((step_s * steps, SIGN[advice.better] * (row.end.estimate or 0.0), row))
-    unbeaten: list[tuple[float, float, AnswerRow]] = []
-    for seconds, value, row in sorted(timed, key=lambda point: (point[0], -point[1])):
-        if not unbeaten or value > unbeaten[-1][1]:
-            unbeaten.append((seconds, value, row))
-    if len(unbeaten) > 1:  # a single point makes no line
-        for seconds, _, row in unbeaten:
-            yield from interval_mark("band", row.end, series="frontier", train_s=seconds)
-    for seconds, _, row in timed:
-        yield _answer_mark(advice, row, row.end, advice.metric) | {"train_s": seconds}
 
 
 def _answer_mark(advice: Advice, row: AnswerRow, estimate: Estimate, quantity: str) -> Row:
