@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import KINDS, advice_study
 from tests.reference.made_up_plans import plan_study
+from tests.reference.made_up_profile import made_up_profile
 
 from batchlab.advice.advice import Advice
 from batchlab.records.study import Study
@@ -37,5 +38,5 @@ def write_page(name: str, path: Path) -> None:
         page = html_page(SWEEPS[name]())
     else:
         advice: Advice = KINDS[name.removeprefix("advice-")]()
-        page = render_advice_html(advice, advice_study(advice), None)
+        page = render_advice_html(advice, advice_study(advice), made_up_profile())
     path.write_text(page, encoding="utf-8")

@@ -19,6 +19,7 @@ from tests.reference.made_up_advice import (
     tried,
     with_belief,
 )
+from tests.reference.made_up_profile import made_up_profile
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -81,7 +82,7 @@ def test_members_of_a_batch_are_called_tokens_where_its_size_counts_them(
         advice = KINDS[kind]()
         study = replace(advice_study(advice), workload=workload)
         said = advice_text(advice, study=study, report=None) + explain_text(advice, study=study)
-        said += render_advice_html(advice, study, None)
+        said += render_advice_html(advice, study, made_up_profile())
 
     assert len(re.findall("\\bexamples?\\b", said)) == 0
     assert said.count("batch size (tokens)") > 0

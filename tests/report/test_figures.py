@@ -17,6 +17,7 @@ from tests.reference.made_up_advice import (
     made_up_advice,
     with_endings,
 )
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.shown import rows_of
 
 from batchlab.records.estimate import Estimate
@@ -160,7 +161,8 @@ ADVICE = made_up_advice()
 
 
 def figures(advice) -> dict[str, Figure]:
-    return {figure.key: figure for figure in advice_figures(advice, advice_study(advice), None)}
+    drawn = advice_figures(advice, advice_study(advice), made_up_profile())
+    return {figure.key: figure for figure in drawn}
 
 
 CHECKED: set[str] = set()

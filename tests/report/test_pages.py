@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from tests.reference.made_up import made_up_study
 from tests.reference.made_up_advice import advice_study, made_up_advice, with_endings
+from tests.reference.made_up_profile import made_up_profile
 from tests.reference.page import HOSTILE, Page
 
 from batchlab.advice.advice import Advice
@@ -45,7 +46,8 @@ def read(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def pages() -> dict[str, str]:
-    return {"advice": render_advice_html(ADVICE, BEHIND, None), "sweep": html_page(SWEEP)}
+    advice = render_advice_html(ADVICE, BEHIND, made_up_profile())
+    return {"advice": advice, "sweep": html_page(SWEEP)}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -119,7 +121,7 @@ def hostile_advice() -> tuple[Advice, str]:
     workload = replace(BEHIND.workload, name=HOSTILE, reference=HOSTILE)
     study = replace(BEHIND, workload=workload, command=HOSTILE)
     advice = replace(ADVICE, target=target, **said)
-    return advice, render_advice_html(advice, study, None)
+    return advice, render_advice_html(advice, study, made_up_profile())
 
 
 def hostile_sweep() -> tuple[Study, str]:
@@ -159,5 +161,5 @@ def test_the_sayings_are_held_against_whole_trainings_alone(undrawn) -> None:
     assert len(study.records) > len(whole.records) > 0
     assert {r.trial.batch_size for r in whole.records} == {run.batch_size for run in ended}
     claims = claim_sentences(Evidence.of(whole))
-    text = read(render_advice_html(advice, study, None))
+    text = read(render_advice_html(advice, study, made_up_profile()))
     assert [claim.text in text for claim in claims] == [True] * 4

@@ -42,7 +42,7 @@ from batchlab.report.text import label_text, quantity_text, spread_text
 from batchlab.words.catalogue import sentence, text
 
 
-def advice_figures(advice: Advice, study: Study, profile: Profile | None) -> tuple[Figure, ...]:
+def advice_figures(advice: Advice, study: Study, profile: Profile) -> tuple[Figure, ...]:
     """Return the figure of the answer, then the figures of its evidence in reading order."""
     step_s = {}
     for option in advice.candidates:
@@ -223,41 +223,36 @@ def _flat_spans(advice: Advice) -> Iterator[Row]:
 # ---- the machine
 
 
-def _machine_figure(advice: Advice, profile: Profile | None) -> Figure:
+def _machine_figure(advice: Advice, profile: Profile) -> Figure:
     times, peaks = list(_step_time_rows(advice, profile)), list(_memory_rows(advice, profile))
     return machine_figure(times, peaks, _machine_notes(profile))
 
 
-def _step_time_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
-    if profile is not None and (law := profile.step_time) is not None:
+def _step_time_rows(advice: Advice, profile: Profile) -> Iterator[Row]:
+    law = profile.step_time
+    if law is not None:
         for size in law.batch_sizes:
             yield from interval_mark("band", law.step_s(size), series="law", batch_size=size)
     for candidate in advice.candidates:
         yield from interval_mark("point", candidate.step_s, batch_size=candidate.batch_size)
 
 
-def _memory_rows(advice: Advice, profile: Profile | None) -> Iterator[Row]:
-    peaks = {}
-    for c in advice.candidates:
-        if c.peak_bytes is not None:
-            peaks[c.batch_size] = c.peak_bytes
-    for size, peak in peaks.items():
-        yield from interval_mark("point", Estimate.of(peak, n=1), batch_size=size)
-    if profile is None:
-        return
-    if peaks and profile.memory_limit_bytes is not None:
-        words = f"limit {quantity_text('peak_bytes', profile.memory_limit_bytes)}"
-        yield mark("level", profile.memory_limit_bytes, text=words)
-    for size in peaks:
+def _memory_rows(advice: Advice, profile: Profile) -> Iterator[Row]:
+    for candidate in advice.candidates:
+        if candidate.peak_bytes is None:
+            continue
+        size = candidate.batch_size
+        yield from interval_mark("point", Estimate.of(candidate.peak_bytes, n=1), batch_size=size)
         predicted = profile.memory.predicted_bytes(size).estimate
         if predicted is not None and predicted > 0:
             yield mark("rule", predicted, series="law", batch_size=size)
+    limit = profile.memory_limit_bytes
+    if limit is not None:
+        yield mark("level", limit, text=f"limit {quantity_text('peak_bytes', limit)}")
 
 
-def _machine_notes(profile: Profile | None) -> Iterator[str]:
-    where = "" if profile is None else f" on {profile.device_name}"
-    yield sentence("ran_alone", where=where)
+def _machine_notes(profile: Profile) -> Iterator[str]:
+    yield sentence("ran_alone", where=f" on {profile.device_name}")
     yield "Marks: time per step, by own steps and those of all sizes. Bars: 95 % intervals."
-    if profile is not None:
-        yield "Line with band, and dashed line: the laws of step time and memory."
-        yield from law_notes(profile)
+    yield "Line with band, and dashed line: the laws of step time and memory."
+    yield from law_notes(profile)

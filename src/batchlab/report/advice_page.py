@@ -101,11 +101,8 @@ def advice_sections(advice: Advice) -> list[Section]:
 
 
 @in_its_unit
-def render_advice_html(advice: Advice, study: Study, profile: Profile | None) -> str:
-    """Return the page of an advice as HTML: the answer first, then its evidence.
-
-    Without a profile, step times and memory on the page come only from the advice.
-    """
+def render_advice_html(advice: Advice, study: Study, profile: Profile) -> str:
+    """Return the page of an advice as HTML: the answer first, then its evidence."""
     answer, why, *others = advice_sentences(advice)
     findings = [one for one in others if one.topic != RESEARCH_TOPIC]
     caveats = [Sentence(topic="caveats", text=whole_sentence(one)) for one in advice.caveats]

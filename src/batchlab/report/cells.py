@@ -371,21 +371,17 @@ def rates_figure(
         believed: the best rate of each batch size, as estimated from all runs.
         by_rate: a panel to add, if any.
     """
-    tried: dict[tuple[int, float], bool] = {}  # whether all trials at a batch size and rate failed
-    for cell in cells(study):
-        if isinstance(cell.kind, int):
-            at = (cell.kind, cell.learning_rate)
-            all_failed = all(record.has_failed for record in cell.records)
-            tried[at] = tried.get(at, True) and all_failed
+    tried = [cell for cell in cells(study) if isinstance(cell.kind, int)]
     rows: list[Row] = []
-    if study.workload.takes_rate and len({rate for _, rate in tried}) > 1:
+    if study.workload.takes_rate and len({cell.learning_rate for cell in tried}) > 1:
         rows += _rule_rows(best, start)
         if len(believed) > 1:
             for size, rate in believed.items():
                 line = mark("band", rate, series="belief", batch_size=size)
                 rows.append(line | {"low": rate, "high": rate})
-        for (size, rate), all_failed in tried.items():
-            rows.append(mark("failed" if all_failed else "run", rate, batch_size=size))
+        for cell in tried:
+            kind = "failed" if all(record.has_failed for record in cell.records) else "run"
+            rows.append(mark(kind, cell.learning_rate, batch_size=cell.batch_size))
         rows += [mark("point", rate, batch_size=size) for size, rate in best.items()]
     panels = [Panel("c-rates", label_text("learning_rate"), "learning_rate", rows)]
     if rows and by_rate is not None:
