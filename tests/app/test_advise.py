@@ -278,23 +278,16 @@ def set_step_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workload_subject, "ProcessEngine", made)
 
 
-def is_worked_on(lab: Path) -> bool:
-    with Store.existing(lab) as store:
-        return store.is_worked_on(store.study().study_id)
-
-
 def interrupted(advisor: AskingAdvisor, after: int, session: Any, lab: Path, **named: Any) -> None:
     """A session that somebody ends when the advisor asks for the runs of this number."""
 
     def interrupt(n: int) -> None:
-        assert is_worked_on(lab)
         if n == after:
             raise KeyboardInterrupt
 
     advisor.before_ask = interrupt
     with pytest.raises(KeyboardInterrupt):
         session(lab, **named)
-    assert not is_worked_on(lab)
     advisor.before_ask = lambda n: None
 
 

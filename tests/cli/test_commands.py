@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import webbrowser
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.stored_advice import put_advised, put_checkpoint
-from tests.reference.stored_study import STUDY, put_study
+from tests.reference.stored_study import put_study
 from tests.reference.studies_to_compare import profile_to_compare, study_to_compare
 from tests.reference.user_file import write_user_file
 
@@ -98,25 +97,6 @@ def test_of_an_advice_that_does_not_read_the_trials_are_shown(stored, do, text):
     assert files.code == 0
     assert all(Path(line).stat().st_size > 0 for line in files.out.splitlines())
     assert files.out
-
-
-@pytest.mark.slow
-def test_the_page_lies_beside_the_store_is_told_opened_and_ends_with_the_study(
-    tmp_path, do, monkeypatch
-):
-    opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setenv("DISPLAY", ":0")
-    with Store(tmp_path / "lab.db") as store:
-        put_study(store, STUDY)
-    page = tmp_path / "batchlab-live.html"
-
-    done = do("report", "--live", "--store", str(tmp_path / "lab.db"))
-
-    assert (done.code, done.out, done.err) == (0, f"{page}\n", "")
-    assert opened == [page.as_uri()]
-    assert "what batch size does to made-up" in page.read_text()
-    assert ": 2 training runs have ended." in page.read_text()
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ OPTIONS = {
     "noise": "--steps --set --memory-limit --budget --json --quiet --device",
     "check": "--set --budget --json --quiet --device",
     "fit": "--json",
-    "report": "--store --study --format --report --live",
+    "report": "--store --study --format --report",
     "compare": "--store --json",
     "weights": "--store --study --output",
     "workloads": "--json",

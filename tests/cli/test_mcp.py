@@ -18,7 +18,7 @@ from batchlab.cli.mcp import TOOLS, arguments_of
 from batchlab.errors import UsageError
 from batchlab.store.store import Store
 
-OF_A_TERMINAL = {"output_format", "path", "live"}
+OF_A_TERMINAL = {"output_format", "path"}
 
 
 def talk(script: Callable[[Client], Awaitable[None]]) -> None:

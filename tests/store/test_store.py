@@ -2,7 +2,6 @@
 
 import os
 import signal
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -340,20 +339,6 @@ with Store(sys.argv[1]) as store, store.claim("a") as mine:
 
     with store.claim("a") as mine:
         assert mine
-
-
-def test_a_study_is_worked_on_until_the_last_process_that_does_ends(store):
-    before = {file.name for file in store.path.parent.iterdir()}
-    with Store.existing(store.path) as other:
-        assert not other.is_worked_on("s")
-        assert {file.name for file in store.path.parent.iterdir()} == before  # who asks makes none
-        with ExitStack() as later:
-            with store.working_on("s"):
-                later.enter_context(other.working_on("s"))
-                assert store.is_worked_on("s")
-                assert not store.is_worked_on("another")
-            assert store.is_worked_on("s")
-        assert not store.is_worked_on("s")
 
 
 def test_a_folder_of_checkpoints_that_cannot_be_made_is_a_store_error(store):

@@ -93,7 +93,7 @@ class AdviceSession:
         # and reads the stored answer.
         what, waiting = f"study-{study_id}", "another process was working on the same question"
         turn = own_turn(self._store, what, budget=self._budget, while_waiting=waiting)
-        with turn, self._store.working_on(study_id):
+        with turn:
             journal = Journal(self._store, self._study)
             if self._store.document(study_id, "decisions") is None:
                 journal.put_study(self._subject.target)

@@ -180,7 +180,6 @@ ARGUMENTS: Mapping[str, Argument] = {
         choices=("html", "text", "csv", "svg", "png", "json"), flag="--format"
     ),
     "path": _PATH(flag="--report"),
-    "live": Argument(),
     "output": _PATH(default="model.safetensors"),
     "as_json": Argument(flag="--json"),
     "quiet": Argument(),
@@ -277,8 +276,6 @@ HELP: Mapping[str, str] = {
     "output_format": "The format to write. Default: html.",
     "path": "The file to write; csv, svg and png write several files next to it. Default: "
     "batchlab-report.*, or the terminal for text and json.",
-    "live": "Write the page next to the store, or to --report, and show it in your browser. It is "
-    "updated every 20 s until the study has finished or you press Ctrl-C.",
     "output": "The file to write.",
     "as_json": "Print only one JSON document.",
     "quiet": "Print only the result and errors: no progress, no warnings.",

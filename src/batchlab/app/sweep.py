@@ -145,26 +145,24 @@ def _stored_study(store: Store, subject: AnySubject, trials: Sequence[Trial]) ->
     budget, listener = subject.question.budget, subject.question.listener
     trial_ids = tuple(trial.trial_id for trial in trials)
     study_id = hashlib.sha256(" ".join(sorted(trial_ids)).encode()).hexdigest()[:16]
-    with store.working_on(study_id):
-        left, timings = _unfinished(store, subject, trials), dict[int, StepTiming]()
+    left, timings = _unfinished(store, subject, trials), dict[int, StepTiming]()
+    if left:
+        if subject.question.is_device_here:
+            timings = _timings(store, subject, left)
+        budget.refuse_if_out_of_time("timing steps")
+    study = subject.study_name(study_id)
+    store.put_study(replace(study, trial_ids=trial_ids, target=subject.length.until))
+    try:
         if left:
-            if subject.question.is_device_here:
-                timings = _timings(store, subject, left)
-            budget.refuse_if_out_of_time("timing steps")
-        study = subject.study_name(study_id)
-        store.put_study(replace(study, trial_ids=trial_ids, target=subject.length.until))
-        try:
-            if left:
-                listener.phase(text(_TRAINING, n=len(trials)))
-                _train(store, subject, left, timings)
-        finally:
-            store.add_spent(study_id, budget.elapsed_s())
-        if n_left := len(_unfinished(store, subject, trials)):
-            listener.warning(
-                f"{n_left} of {len(trials)} trials are not finished; the same command goes on with "
-                f"them"
-            )
-        return store.study(study_id)
+            listener.phase(text(_TRAINING, n=len(trials)))
+            _train(store, subject, left, timings)
+    finally:
+        store.add_spent(study_id, budget.elapsed_s())
+    if n_left := len(_unfinished(store, subject, trials)):
+        listener.warning(
+            f"{n_left} of {len(trials)} trials are not finished; the same command goes on with them"
+        )
+    return store.study(study_id)
 
 
 def _unfinished(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> list[Trial]:

@@ -22,7 +22,7 @@ _COMMANDS = (workloads, check, profile, noise, advise, sweep, report, compare)
 TOOLS = {str(command.name): command for command in _COMMANDS}
 # Options that tools do not offer, because these options are only for terminals, are set by this
 # server, or could run other code.
-_LEFT_OUT = {"as_json", "quiet", "explain", "live", "output_format", "path", "require"}
+_LEFT_OUT = {"as_json", "quiet", "explain", "output_format", "path", "require"}
 _LEFT_OUT |= {"engine", "address", "cpus_per_trial", "gpus_per_trial", "pattern"}
 
 

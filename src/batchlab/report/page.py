@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import gzip
-import html
 import itertools
 from collections.abc import Sequence
 from operator import attrgetter
@@ -121,22 +120,6 @@ def render_page(
         charts=charts,
         **parts,
     )
-
-
-_STATUS = (
-    '<aside role="status" style="position: sticky; bottom: 0; padding: .5rem 1rem; '
-    "font: .9rem/1.4 system-ui, sans-serif; background: Canvas; color: CanvasText; "
-    'border-top: 1px solid GrayText">{status}</aside>'
-)
-
-
-def with_status(page: str, status: str, *, reload_s: int | None) -> str:
-    """Add a status line to a page; make the page reload every `reload_s` seconds unless None."""
-    if reload_s is not None:
-        reload = f'<meta http-equiv="refresh" content="{reload_s}">'
-        page = page.replace("<head>", f"<head>\n{reload}", 1)
-    head, tag, tail = page.rpartition("</body>")
-    return f"{head}{_STATUS.format(status=html.escape(status))}{tag}{tail}"
 
 
 # The outlines of the points in a legend, around (0, 0), as SVG paths.

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +23,6 @@ BUSY_TIMEOUT_S = 10.0  # the longest wait for a lock; writers lock the file for 
 
 # If the disk has less free space than this, an I/O error is reported as a full disk.
 _LITTLE_SPACE_BYTES = 256 * 1024
-_AT_WORK = "at-work-{}.lock"  # name of a lock file; {} becomes the id of a study
 
 
 def _opened(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -300,36 +299,19 @@ class StoreFile:
         """Return the folder for the files of a user's command in a trial; do not create it."""
         return self.path.with_name(f"{self.path.name}.trials") / trial_id
 
-    def claim(self, trial_id: str) -> AbstractContextManager[bool]:
+    @contextmanager
+    def claim(self, trial_id: str) -> Iterator[bool]:
         """Claim a trial for this process in a `with` block, unless another process has claimed it.
 
         The block gets True if it has the claim, else False. The claim ends with the block or the
         process, even if the process is killed. A child made by `os.fork` shares the claim.
         """
-        return self._locked(f"{trial_id}.lock", fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-    def working_on(self, study_id: str) -> AbstractContextManager[object]:
-        """Mark a study as being worked on by this process while the block runs.
-
-        Several processes may mark one study. A mark also ends when its process ends.
-        """
-        return self._locked(_AT_WORK.format(study_id), fcntl.LOCK_SH)
-
-    def is_worked_on(self, study_id: str) -> bool:
-        """Return whether a process on this machine works on a study right now."""
-        if not (self._folder / _AT_WORK.format(study_id)).exists():
-            return False  # `_locked` would create the file, but a query must not
-        with self._locked(_AT_WORK.format(study_id), fcntl.LOCK_EX | fcntl.LOCK_NB) as is_free:
-            return not is_free
-
-    @contextmanager
-    def _locked(self, name: str, how: int) -> Iterator[bool]:
         with ExitStack() as opened:
             with explained(self.path):
                 # Open the file per lock: then two locks of this process exclude each other too.
-                file = opened.enter_context(self._beside(name).open("ab"))
+                file = opened.enter_context(self._beside(f"{trial_id}.lock").open("ab"))
                 try:
-                    fcntl.flock(file, how)
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     is_held = True
                 except BlockingIOError:
                     is_held = False
