@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -22,7 +22,7 @@ from batchlab.belief.final_value import end_errors, final_of
 from batchlab.errors import UsageError
 from batchlab.laws.lines import SIZES_FOR_LAW
 from batchlab.laws.step_time import fit_step_time
-from batchlab.measure.profile import Profile, ProfilePoint
+from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.quantities import Better
 from batchlab.records.study import StepTiming, Study
@@ -31,7 +31,7 @@ from batchlab.report.short_reports import ComparedFigure, Comparison, DifferingS
 from batchlab.store.store import Store
 from batchlab.words.document import plain
 
-Comparable = Study | Advice | Profile | str | Path
+Comparable = Study | Profile | str | Path
 _MISSES = 0.05  # The probability that any interval of a comparison misses the true value.
 _NORMAL_95 = float(ndtri(0.975))
 # A batch size and a learning rate; the rate is None if a quantity does not depend on the rate.
@@ -43,9 +43,9 @@ def compare(a: Comparable, b: Comparable, *, store: str | Path = "batchlab.db") 
     """Compare two studies; return differences, with intervals that show which exceed noise.
 
     Args:
-        a: a study, an advice or a profile. Or a path: of a store, whose last study is compared, or
-            of a .json file with the output of `batchlab profile --json`. Or the first characters
-            of a study's id in `store`.
+        a: a study or a profile. Or a path: of a store, whose last study is compared, or of a .json
+            file with the output of `batchlab profile --json`. Or the first characters of a study's
+            id in `store`.
         b: the other study, in any form that `a` may have.
         store: the SQLite file with the study, if `a` or `b` is an id.
 
@@ -73,13 +73,10 @@ def _side(given: Comparable, store: Path) -> Side:
         return Side(name=f"study {given.study_id}", study=given)
     if isinstance(given, Profile):
         return Side(name=f"a profile of {given.workload.name}", profile=given)
-    if isinstance(given, Advice):
-        if given.kept_in is None:
-            raise UsageError("this advice does not know where its runs are; give its store instead")
-        store, study = Path(given.kept_in[0]), given.kept_in[1]
-    elif (path := Path(given)).suffix == ".json":
+    path = Path(given)
+    if path.suffix == ".json":
         return Side(name=str(path), profile=read_profile(path))
-    elif path.exists() or path.suffix or len(path.parts) > 1:
+    if path.exists() or path.suffix or len(path.parts) > 1:
         store = path
     elif store.exists():
         study = str(given)
@@ -177,16 +174,6 @@ class Side:
             values[size, None] = Estimate.of_log(_log(time), half, n=time.n)
         return values
 
-    @property
-    def peak_bytes(self) -> Estimates:
-        """The peak memory by batch size; a profile's is that of the fastest micro-batch size."""
-        points: Sequence[StepTiming | ProfilePoint | None] = self.timings
-        if self.profile is not None:
-            sizes = map(attrgetter("batch_size"), self.profile.points)
-            points = [*map(self.profile.best_micro_batch, sizes)]
-        peaks = {point.batch_size: point.peak_bytes for point in points if point}
-        return {(size, None): Estimate.of(peak, n=1) for size, peak in peaks.items() if peak}
-
     def crossings(self, target: Target | None) -> dict[SizeAndRate, list[Crossing]]:
         """Return where runs reached the target, by (batch size, rate); omit pairs with a miss."""
         met: dict[SizeAndRate, list[Crossing]] = {}
@@ -247,7 +234,6 @@ def _figures(a: Side, b: Side, target: Target | None) -> Iterator[ComparedFigure
     yield from _rows("steps_to_target", *steps)
     yield from _rows("time_to_target_s", *times)
     yield from _final_values(a, b, confidence)
-    yield from _rows("peak_bytes", a.peak_bytes, b.peak_bytes)
 
 
 def _sizes(a: Mapping[SizeAndRate, object], b: Mapping[SizeAndRate, object]) -> list[int]:

@@ -329,7 +329,7 @@ class Comparison(ShownInNotebook):
         b: a text that describes the second study.
         settings: the values of workload, target, machine and versions that differ.
         target: the target that steps and times refer to; None if the studies do not share a target.
-        figures: the compared step times, steps and times to the target, final metrics and memory.
+        figures: the compared step times, steps and times to the target, and final metrics.
     """
 
     schema: int = SCHEMA
@@ -360,17 +360,16 @@ _BEYOND_NOISE = {"differs": "yes", "within_noise": "no", "cannot_tell": "can't t
 
 
 def _comparison_title(comparison: Comparison) -> str:
-    # Peak memory is not judged: it is one number per study, so its noise is unknown.
-    judged = [figure for figure in comparison.figures if figure.quantity != "peak_bytes"]
-    differing = [label_text(figure.quantity) for figure in judged if figure.verdict == "differs"]
+    figures = comparison.figures
+    differing = [label_text(figure.quantity) for figure in figures if figure.verdict == "differs"]
     if differing:
         return f"B differs in: {', '.join(dict.fromkeys(differing))}."
-    if not judged:
+    if not figures:
         return sentence("nothing_in_common")
-    told = {figure.quantity for figure in judged if figure.verdict != "cannot_tell"}
+    told = {figure.quantity for figure in figures if figure.verdict != "cannot_tell"}
     if not told:
         return sentence("comparing_takes_two")
-    unknown = dict.fromkeys(f.quantity for f in judged if f.quantity not in told)
+    unknown = dict.fromkeys(f.quantity for f in figures if f.quantity not in told)
     too_few = f" Too few runs to judge: {listing([*map(label_text, unknown)])}." if unknown else ""
     return sentence("nothing_differs") + too_few
 
