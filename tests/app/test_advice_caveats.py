@@ -20,22 +20,18 @@ from batchlab.runs.cluster import Cluster
 from batchlab.training.optimizers import adam_settings
 from batchlab.words.reasons import reason_text
 
-STEP_BYTES = 30_020_000
-
 
 def caveats(
     advice: Advice | None = None,
     *,
     fields: dict[str, Any] | None = None,
     found: dict[str, Any] | None = None,
-    evaluation_bytes: int | None = None,
     **given: Any,
 ) -> dict[str, Reason]:
     """By their codes, of a tiny workload with these fields that a check has `found` to be so."""
     subject = about("advise", tiny(**(fields or {})), **given)
     subject.summary = replace(subject.summary, **(found or {}))
     here = told_profile(subject.summary, lambda size: 0.01, [20])
-    here = replace(here, evaluation_bytes=evaluation_bytes)
     advice = replace(advice or made_up_advice(), metric=subject.metric)
     return {each.code: each for each in caveats_of(advice, subject, here, options=())}
 
@@ -63,21 +59,12 @@ def test_the_answer_says_that_its_times_are_of_the_profile(cluster):
 
 
 @pytest.mark.parametrize(
-    ("fields", "which"),
-    [
-        # 18 of 20 were right: a standard error of 0.076, of as many others too.
-        ({}, "differences below about 0.1"),
-        ({"metrics": {}}, "small differences"),
-        ({"weight": len}, None),
-    ],
+    ("fields", "is_said"), [({}, True), ({"metrics": {}}, True), ({"weight": len}, False)]
 )
-def test_what_few_validation_examples_cannot_tell_is_said(fields, which):
-    advice = made_up_advice()
-    scored = replace(advice, tried=tuple(replace(run, best_value=0.9) for run in advice.tried))
+def test_what_few_validation_examples_cannot_tell_is_said(fields, is_said):
+    few = caveats(fields=fields).get("few_validation_examples")
 
-    few = caveats(scored, fields=fields).get("few_validation_examples")
-
-    assert (few and few.named["which"]) == which
+    assert (few is not None) == is_said
     assert few is None or "the validation data have only 20 examples" in reason_text(few)
 
 
@@ -103,8 +90,6 @@ def test_a_target_that_is_met_early_stays_and_that_is_said(epochs, whole):
             {"found": {"loss_couples": True, "has_batch_norm": True}},
             {"rate_was_constant", "loss_couples", "model_has_batch_norm"},
         ),
-        ({"evaluation_bytes": STEP_BYTES + 2**20}, {"rate_was_constant"}),
-        ({"evaluation_bytes": 10**12}, {"rate_was_constant", "evaluation_needs_more"}),
     ],
 )
 def test_what_is_known_of_the_subject_is_said(case, codes):

@@ -8,17 +8,11 @@ from collections.abc import Iterator, Sequence
 from batchlab.advice.advice import Advice, Option
 from batchlab.app.options import why_untimed
 from batchlab.app.subject import Subject
-from batchlab.laws.mean import known
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Reason
-from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.records.study import WorkloadSummary
-from batchlab.words.catalogue import text
 from batchlab.workload.given_data import FEW_EXAMPLES
 
-# Report the memory of an evaluation if it exceeds the memory of a training step by this factor and
-# by this number of bytes.
-_CLEARLY_MORE, _CLEARLY_MORE_BYTES = 1.25, 64 << 20
 # A target is early if a run reaches it within the share `_EARLY` of the epochs of a training. If a
 # training has at least `_MANY_EPOCHS` epochs, a target reached in the first epoch is early, too.
 _EARLY, _MANY_EPOCHS = 1 / 20, 10
@@ -34,7 +28,7 @@ def caveats_of(
         *_early_target(advice, subject),
         *_decay_stayed(advice, subject.summary),
         *advice.caveats,
-        *_of_the_subject(subject, here, has_runs=bool(advice.tried)),
+        *_of_the_subject(subject, has_runs=bool(advice.tried)),
         *_without_times(subject, options),
     )
 
@@ -70,22 +64,11 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
 def _few_examples(advice: Advice, subject: Subject) -> Iterator[Reason]:
     """Yield a caveat, if there are few validation examples, that small differences may be chance.
 
-    For metrics such as accuracy, differences are small if they are below half the width of the 95 %
-    interval of Agresti and Coull 1998, The American Statistician 52(2). That width is not 0 even if
-    no example is wrong. For other metrics, the caveat gives no number. A weighted loss gets no
-    caveat, because the number of examples does not determine its error.
+    A weighted loss gets no caveat, because the number of examples does not determine its error.
     """
-    n, metric = subject.summary.n_validation, advice.metric
-    values = known(run.best_value for run in advice.tried)
-    if not values or not n or n >= FEW_EXAMPLES or subject.weighs_examples:
-        return
-    which = text("small differences")
-    if metric in FRACTION_METRICS and max(values) <= 1:
-        best = max(values) if advice.better == "higher" else min(values)
-        share = (best * n + 2) / (n + 4)
-        least = 1.96 * math.sqrt(share * (1 - share) / (n + 4))
-        which = text("differences below about {least:.1g}", least=least)
-    yield Reason.of("few_validation_examples", n=n, metric=metric, which=which)
+    n = subject.summary.n_validation
+    if advice.tried and n and n < FEW_EXAMPLES and not subject.weighs_examples:
+        yield Reason.of("few_validation_examples", n=n, metric=advice.metric)
 
 
 def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
@@ -110,14 +93,10 @@ def _early_target(advice: Advice, subject: Subject) -> Iterator[Reason]:
         yield Reason.of("target_is_early", metric=metric, value=value, epochs=epochs, whole=whole)
 
 
-def _of_the_subject(subject: Subject, here: Profile, *, has_runs: bool) -> Iterator[Reason]:
+def _of_the_subject(subject: Subject, *, has_runs: bool) -> Iterator[Reason]:
     summary, trial = subject.summary, subject.reference
     if trial.world_size > 1:
         yield Reason.of("devices_share_batches", n=trial.world_size)
-    point, whole = here.best_micro_batch(trial.batch_size), here.evaluation_bytes
-    step = None if point is None else point.peak_bytes
-    if step and whole and whole > max(_CLEARLY_MORE * step, step + _CLEARLY_MORE_BYTES):
-        yield Reason.of("evaluation_needs_more", whole=whole, step=step)
     if not has_runs:
         pass  # Nothing was trained, so there is nothing to say about the learning rate.
     elif trial.horizon_steps:
