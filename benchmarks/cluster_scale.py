@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -167,7 +168,7 @@ def plan_of(trial: Trial) -> RunPlan:
         device="cpu",
         listener=ProgressListener(),
         started_s=time.monotonic(),
-        budget_s=None,
+        budget_s=math.inf,
         step_s=dict.fromkeys(SIZES, STEP_S),
         trainer="plain",
     )

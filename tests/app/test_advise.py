@@ -13,7 +13,6 @@ from msgspec import structs
 from tests.app.conftest import about
 from tests.reference.asking_advisor import AskingAdvisor
 from tests.reference.by_day import by_day
-from tests.reference.made_up import made_up_timing
 from tests.reference.made_up_advice import made_up_advice
 from tests.reference.made_up_profile import told_profile
 from tests.reference.random_streams import random_streams
@@ -82,14 +81,8 @@ def without(made: Profile, *sizes: int) -> Profile:
 
 @pytest.fixture
 def profiling(monkeypatch: pytest.MonkeyPatch) -> Profiling:
-    def timed(self: WorkloadSubject, trial: Trial, *, timeout_s: float) -> Ended:
-        # A first look is not as exact as the profile.
-        step_s, name = 2 * STEP_S, trial.workload_id
-        return Ended(value=made_up_timing(trial.batch_size, step_s=step_s, workload_id=name))
-
     profiling = Profiling()
     monkeypatch.setattr(workload_subject, "measure_profile", profiling)
-    monkeypatch.setattr(WorkloadSubject, "timed", timed)
     return profiling
 
 
@@ -203,7 +196,6 @@ def test_a_finished_study_asked_again_answers_the_same_without_a_training(
 def test_another_question_is_another_study(lab, asks_nothing):
     others: list[dict[str, Any]] = [
         {"budget": 61.0},
-        {"budget": None, "trainings": 300, "epochs": 7},
         {"objective": "samples"},
         {"target": ("accuracy", 0.8)},
         {"batch_sizes": (10,)},
@@ -387,50 +379,10 @@ def test_by_a_loss_that_couples_examples_no_batch_sizes_are_compared(lab, profil
     assert notes[10] == notes[50] == advice.reason
 
 
-# ---- budgets
-
-
-def test_a_budget_in_trainings_is_what_so_many_take_by_the_profile(
-    lab, advisor, profiling, monkeypatch
-):
-    asked: dict[str, Any] = {"budget": None, "trainings": 300, "epochs": 7}
-    interrupted(advisor, 1, advise, lab, **asked)
-    advisor.longest_steps = 0
-    advice = advise(lab, **asked)
-    advise(lab, **(asked | {"trainings": 300.0}))
-
-    assert (advice.budget_s, advice.trainings) == (pytest.approx(300 * 7 * EPOCH_S), 300)
-    first, question = advisor.questions
-    assert 0.9 < question.budget_s / (300 * 7 * EPOCH_S) < 1
-    assert first.budget_s == question.budget_s
-    # A first look may fail, where the profile says it.
-    failed = Ended(status=Status.KILLED)
-    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
-    again = advise(lab.with_name("other.db"), **asked)
-    assert again.budget_s == pytest.approx(300 * 7 * EPOCH_S)
-
-
-@pytest.mark.slow
-def test_where_no_epochs_are_planned_one_training_goes_to_the_target_or_the_plateau(
-    lab, asks_nothing
-):
-    to_plateau = advise(lab, budget=None, trainings=300).budget_s / 300 / EPOCH_S
-    to_target = advise(lab, budget=None, trainings=300, target=("accuracy", 0.6)).budget_s
-    again = advise(lab, budget=None, trainings=600).budget_s / 600 / EPOCH_S
-
-    assert to_plateau in (8, 16, 32, 64)
-    assert 1 < to_target / 300 / EPOCH_S < 3
-    assert again == pytest.approx(to_plateau)
-    with pytest.raises(WorkloadError, match=r"4 trainings: .* the first failed \(.*--budget"):
-        advise(lab, workload=tiny(learning_rate=1e20), budget=None, trainings=4)
-
-
 # ---- the profile
 
 
-def test_a_profile_that_ended_or_failed_too_early_is_told(
-    lab, asks_nothing, profiling, monkeypatch
-):
+def test_a_profile_that_ended_or_failed_too_early_is_told(lab, asks_nothing, profiling):
     profiling.most = 1
     with pytest.raises(
         BudgetError, match="profile of 1 of 3 batch sizes, and the workload's own, 20"
@@ -440,12 +392,6 @@ def test_a_profile_that_ended_or_failed_too_early_is_told(
     with pytest.raises(WorkloadError, match=r"cannot be used on here: it raised; .* has 10, 80"):
         advise(lab, batch_sizes=(10, 80))
     assert asks_nothing.questions == []
-    # The seconds of a budget in trainings are unknown if its first timing failed.
-    profiling.most, profiling.broken = 1, ()
-    failed = Ended(status=Status.KILLED)
-    monkeypatch.setattr(WorkloadSubject, "timed", lambda *given, **named: failed)
-    with pytest.raises(BudgetError, match=r"time of the trainings ended .*; give more --trainings"):
-        advise(lab, budget=None, trainings=300, epochs=7)
     # One that reached what is needed is enough.
     profiling.most, profiling.broken = 3, ()
     advise(lab, batch_sizes=(10, 50, 100))

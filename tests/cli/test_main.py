@@ -16,7 +16,7 @@ OWN_COMMAND = (
 )
 CLUSTER = "--engine --address --cpus-per-trial --gpus-per-trial"
 OPTIONS = {
-    "advise": "--objective --target --budget --trainings --batch-sizes --epochs --at-most-epochs "
+    "advise": "--objective --target --budget --batch-sizes --epochs --at-most-epochs "
     "--margin --memory-limit --profile --set --sampling --drop-last --device "
     f"--trainer --store --report --json --quiet --explain --require {CLUSTER} {OWN_COMMAND}",
     "sweep": "--batch-sizes --learning-rates --seeds --epochs --steps --target --margin --set "

@@ -1,5 +1,6 @@
 """The engine of a command, on a store that knows it."""
 
+import math
 import time
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def command_engine(
     command: TrainingCommand,
     folder: Path,
     *,
-    budget_s=None,
+    budget_s=math.inf,
     horizon_epochs=None,
     listener=None,
     clock=time.monotonic,

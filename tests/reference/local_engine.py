@@ -1,5 +1,7 @@
 """The engine of this machine on a small workload, under a clock that a test sets."""
 
+import math
+
 from tests.reference.small_workloads import small_trial, small_workload
 from tests.reference.told import Told
 
@@ -33,7 +35,7 @@ def engine_on(store: Store, packed: PackedWorkload, *, budget_s=1e6) -> ProcessE
     return engine
 
 
-def plan_on(trial: Trial, *, budget_s: float | None = None) -> RunPlan:
+def plan_on(trial: Trial, *, budget_s: float = math.inf) -> RunPlan:
     sizes = (1, 5, 10, 20, 40)
     return RunPlan(
         trial=trial,

@@ -333,7 +333,6 @@ class Advice(Reported):
         n_trials: the number of training runs.
         spent_s: seconds that the study took.
         budget_s: seconds that the study was allowed to take.
-        trainings: the budget as a number of reference trainings; None if given in seconds.
         kept_in: the path of the store and the id of the study with its runs; None if not known.
     """
 
@@ -367,7 +366,6 @@ class Advice(Reported):
     n_trials: int
     spent_s: float
     budget_s: float
-    trainings: float | None = None
     kept_in: tuple[str, str] | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:

@@ -5,26 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import replace
 
-from batchlab.advice.level import has_settled
 from batchlab.app.options import candidates_in
 from batchlab.app.subjects import AnySubject
 from batchlab.errors import WorkloadError
-from batchlab.laws.plateau import plateau_of
 from batchlab.measure.profile import MOST_PROCESSES, Profile
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.run import RunLength, RunRequest
-from batchlab.records.trial import TrialRecord
-from batchlab.runs.contract import RunPlan, run_all
-from batchlab.store.store import Store
-from batchlab.words.catalogue import text
-from batchlab.words.reasons import reason_text
 
-TARGET = "setting the target"
-# To find how many epochs a training needs, train this many epochs first. Double the number until
-# the run reaches its target or a plateau.
-_FIRST_EPOCHS = 4
 # The profile may take the share `_SHARE` of the budget, but at least `_LEAST_S` and at most
 # `_MOST_S` seconds. Timing 12 batch sizes of a small model once takes 7 s, and the timing is
 # repeated while time is left. More timing would hardly improve an advice, because the error of step
@@ -84,9 +71,8 @@ def whole_profile(subject: AnySubject, known: Profile | None = None) -> Profile:
     question, budget = subject.question, subject.question.budget
     # A script is started again for each batch size and each repetition, which takes `start_s`.
     starts_s = len(subject.candidates) * (subject.summary.start_s or 0.0)
-    share_s = _MOST_S + MOST_PROCESSES * starts_s
-    if budget.seconds is not None:
-        share_s = min(share_s, max(_LEAST_S, _SHARE * budget.seconds) + starts_s)
+    share_s = max(_LEAST_S, _SHARE * budget.seconds) + starts_s
+    share_s = min(share_s, _MOST_S + MOST_PROCESSES * starts_s)
     allowed_s = min(share_s, _LARGEST_SHARE * budget.time_limit_s())
     wanted, size = _wanted(subject), subject.summary.batch_size
     profile = subject.profile(
@@ -117,7 +103,7 @@ def timed_in_turn(
     """Time two batch sizes in turn; yield the ratios of their step times, once for each process."""
     budget = subject.question.budget
     points = [p for p in map(here.best_micro_batch, sizes) if p is not None]
-    most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * (budget.seconds or 0.0))
+    most_s = max(_TURNS_LEAST_S, _TURNS_SHARE * budget.seconds)
     left_s = _TURNS_OF_LEFT * budget.time_limit_s(most_s)
     took_s = _TURN_LEAST_S + _TURN_STEPS * sum(map(here.about_step_s, sizes))
     for _ in range(_MOST_TURNS):
@@ -130,59 +116,3 @@ def timed_in_turn(
         if ended.value is None:
             return
         yield ended.value
-
-
-def run_plan(subject: AnySubject) -> RunPlan:
-    """Return the settings of an advice's training runs, which start now without a time limit."""
-    question = subject.question
-    return RunPlan(
-        trial=subject.reference,
-        device=question.device,
-        listener=question.listener,
-        started_s=time.monotonic(),
-        budget_s=None,
-        trainer=question.trainer,
-        settings_rule=subject.settings_rule,
-    )
-
-
-def epochs_of_one_training(subject: AnySubject, store: Store) -> float:
-    """Return the planned epochs of one training, or else train the reference to find them.
-
-    The reference trains until its target or a plateau; a script trains until it ends by itself.
-    """
-    question = subject.question
-    if subject.epochs is not None:
-        return subject.epochs
-    engine = subject.engine(store, run_plan(subject))
-    question.listener.phase(text(TARGET))
-    length = RunLength(epochs=_FIRST_EPOCHS, until=subject.target, all_splits="never")
-    if subject.summary.is_own_command:
-        length = replace(length, epochs=None, to_own_end=True)
-    while True:
-        (record,) = run_all(engine, [RunRequest(trial=subject.reference, length=length)])
-        if record.has_failed:
-            raise WorkloadError(
-                f"{question.trainings:g} trainings: it is not known how long one takes, because "
-                f"the first failed ({reason_text(record.reason)}); give a time with --budget"
-            )
-        # A stored run may be longer, so leave out its evaluations after the requested last step.
-        last = length.last_step(subject.reference)
-        until_then = tuple(e for e in record.evaluations if e.step <= last)
-        end = _end_of(subject, replace(record, evaluations=until_then))
-        if end is not None or length.epochs is None:
-            return end or record.epochs
-        length = replace(length, epochs=2 * length.epochs)
-
-
-def _end_of(subject: AnySubject, record: TrialRecord) -> float | None:
-    """Return the epochs until a run met its target, reached a plateau or ended itself, or None."""
-    if subject.target is not None:
-        crossing = record.crossing(subject.target)
-        if crossing is not None and crossing.held:
-            return record.trial.plan.epoch_at(crossing.step)
-    plateau = plateau_of(record, metric=subject.metric, better=subject.better)
-    is_flat = has_settled(record, plateau) and not plateau.worsens
-    if is_flat or record.has_ended_itself:
-        return record.epochs
-    return None

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 
 from batchlab.advice.advice import Advice, Configuration, Option, Purpose, Question
 from batchlab.advice.advisor import advise as decide
 from batchlab.advice.run_log import HORIZONS
 from batchlab.app.advice_profile import (
-    FIRST_LOOK_S,
-    TARGET,
-    epochs_of_one_training,
     is_of_the_reference_alone,
     needs_pilot,
     profile_for_pilot,
-    run_plan,
     timed_in_turn,
     whole_profile,
 )
@@ -37,11 +33,12 @@ from batchlab.measure.profile import Profile, ratio_in_turn
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.study import StudyName
 from batchlab.records.trial import Status, Trial
-from batchlab.runs.contract import Engine
+from batchlab.runs.contract import Engine, RunPlan
 from batchlab.runs.replay import Journal, JournalEntry, ReplayingEngine
 from batchlab.store.store import Store
 from batchlab.words.catalogue import text
 
+TARGET = "setting the target"
 BEGINNING = "training the first steps"
 SEARCH = "comparing batch sizes"
 # For each purpose of runs: the name of the stage and the reason, as reported to the user.
@@ -97,7 +94,8 @@ class AdviceSession:
             journal = Journal(self._store, self._study)
             if self._store.document(study_id, "decisions") is None:
                 journal.put_study(self._subject.target)
-            self._tell_of_budget(journal)
+            spent_s = journal.spent_before_s + self._budget.elapsed_s()
+            self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
             advised = advice_of(self._store, self._store.study(study_id))
             if advised is None:
                 try:
@@ -127,12 +125,6 @@ class AdviceSession:
             self._stage = stage
             self._listener.phase(text(stage))
 
-    def _tell_of_budget(self, journal: Journal) -> None:
-        """Report the spent seconds and the budget, unless the budget is still unknown."""
-        if self._budget.seconds is not None:
-            spent_s = journal.spent_before_s + self._budget.elapsed_s()
-            self._listener.budget(spent_s=spent_s, budget_s=self._budget.seconds)
-
     def _advise(self, journal: Journal) -> None:
         elsewhere, subject = self._asked.profile, self._subject
         here = self._here = self._begun_with(journal)
@@ -143,11 +135,6 @@ class AdviceSession:
         if self._is_beginning:
             options = tuple(o for o in options if o.batch_size == trial.batch_size)
         reference = reference_of(options, trial, device_name=shown.device_name)
-        # Use the step time of the stored profile, so that a continued study has the same budget in
-        # seconds if the budget is a number of trainings.
-        self._limit_by_trainings(here.about_step_s(reference.batch_size))
-        assert self._budget.seconds is not None
-        self._tell_of_budget(journal)
         # A continued study keeps the stored budget for runs. A new one would differ slightly,
         # because it depends on the time that this process has used before.
         budget_s = self._runs_s if journal.first.budget_s is None else journal.first.budget_s
@@ -184,7 +171,6 @@ class AdviceSession:
         advice = replace(
             advice,
             budget_s=self._budget.seconds,
-            trainings=self._asked.trainings,
             caveats=caveats_of(advice, subject, self._here, options),
         )
         journal.put_study(advice.target)
@@ -195,10 +181,6 @@ class AdviceSession:
         """Return the study's first profile from the journal, or measure it if none is stored."""
         if journal.profiles:
             return Profile.from_json(journal.profiles[0])
-        if self._asked.trainings is not None:
-            first = self._subject.timed(self._subject.reference, timeout_s=FIRST_LOOK_S)
-            if first.value is not None:  # If this timing failed, profiling will raise the error.
-                self._limit_by_trainings(first.value.step_s)
         return profile_for_pilot(self._subject) or self._measured()
 
     def _measured(self, known: Profile | None = None) -> Profile:
@@ -207,16 +189,6 @@ class AdviceSession:
             return self._asked.profile  # Only the nodes of the cluster have the device.
         self._begin(PROFILING)
         return whole_profile(self._subject, known)
-
-    def _limit_by_trainings(self, step_s: float) -> None:
-        """Set the budget in seconds if it is a number of trainings, given the seconds per step."""
-        if self._asked.trainings is not None:
-            self._budget.seconds = self._asked.trainings * self._steps_of_one_training * step_s
-
-    @cached_property
-    def _steps_of_one_training(self) -> int:
-        epochs = epochs_of_one_training(self._subject, self._store)
-        return self._subject.reference.plan.steps_in(epochs)
 
     def _question(
         self, options: tuple[Option, ...], reference: Configuration, *, budget_s: float
@@ -280,7 +252,6 @@ class AdviceSession:
     def _runs_s(self) -> float:
         """The seconds of the budget for runs, without those reserved for computing the answer."""
         usable_s = self._budget.work_s
-        assert usable_s is not None
         return usable_s - min(_CONCLUSIONS_S, _CONCLUSIONS_SHARE * usable_s)
 
     def _plan(self, options: tuple[Option, ...]) -> None:
@@ -296,12 +267,16 @@ class AdviceSession:
 
     def _engine(self, *, budget_s: float, spent_before_s: float) -> Engine:
         subject = self._subject
-        plan = replace(
-            run_plan(subject),
+        plan = RunPlan(
+            trial=subject.reference,
+            device=self._asked.device,
+            listener=self._listener,
             started_s=self._budget.started_s - spent_before_s,
             budget_s=budget_s,
             micro_batch_sizes=self._micro_batch_sizes,
             step_s=self._step_s,
+            trainer=self._asked.trainer,
+            settings_rule=subject.settings_rule,
             horizon_epochs=subject.epochs if subject.reference.horizon_steps else None,
             horizons=(1.0, *HORIZONS) if subject.may_stretch else (),
             constant_until=subject.constant_until,

@@ -38,7 +38,6 @@ def advise(
     target: tuple[str, float] | None = None,
     margin: float | None = None,
     budget: str | float | None = None,
-    trainings: float | None = None,
     batch_sizes: Sequence[int | Literal["full"]] | None = None,
     epochs: int | None = None,
     at_most_epochs: int | None = None,
@@ -70,10 +69,7 @@ def advise(
             `margin`, > 0, in the unit of the metric; None for the lesser of 5 % of the improvement
             over the untrained model and 5 % of the remaining errors.
         budget: a limit on the time of the whole call, such as "90s", "5m" or "1h30m", or in
-            seconds; None for three minutes, or for the time that `trainings` take.
-        trainings: instead of `budget`, the limit as a number of trainings with your settings, > 0.
-            The time of one training without evaluations is measured first. A training ends after
-            its planned epochs; without planned epochs, at the target or at a plateau.
+            seconds; None for three minutes.
         batch_sizes: the candidates, from 1 to the number N of training examples, or "full" for N;
             your own batch size is added. None for powers of two from 8; for a command, None for
             its own batch size doubled and halved repeatedly.
@@ -113,8 +109,7 @@ def advised(question: Request) -> Advised:
     assert question.store is not None
     subject, listener = subject_of(question), question.listener
     listener.begins(command="advise", subject=subject.name, stages=())
-    if (seconds := question.budget.seconds) is not None:
-        listener.budget(spent_s=question.budget.elapsed_s(), budget_s=seconds)
+    listener.budget(spent_s=question.budget.elapsed_s(), budget_s=question.budget.seconds)
     subject.look(lambda: _check(subject))
     listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
     for size in subject.candidates:
@@ -178,6 +173,6 @@ def _study_id(subject: Subject) -> str:
         "target": subject.target,
         "batch_sizes": subject.candidates,
         "epochs": subject.epochs,
-        "budget_s": question.budget.asked_s,
+        "budget_s": question.budget.seconds,
     }
     return hashlib.sha256(msgspec.json.encode(document, order="sorted")).hexdigest()[:16]

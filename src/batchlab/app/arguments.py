@@ -107,7 +107,6 @@ ARGUMENTS: Mapping[str, Argument] = {
     "budget": _TIME(default="60s"),
     "advise budget": _TIME(),
     "sweep budget": _TIME(),
-    "trainings": _NUMBER(expected="more than 0, such as 4"),
     "batch_sizes": _SIZES(),
     "learning_rates": Argument(
         read=values.learning_rates,
@@ -202,8 +201,6 @@ HELP: Mapping[str, str] = {
     "advise budget": "Answer within this time. Default: 3m.",
     "sweep budget": "Stop after this time at most. Run the command again to continue. Default: no "
     "limit.",
-    "trainings": "The budget as a number of your present trainings, such as 4. For models that "
-    "train for hours.",
     "advise batch_sizes": "Batch sizes to compare with the workload's own; full is the whole "
     "training set. Default: powers of two from 8; for your own command, its batch size doubled and "
     "halved repeatedly.",

@@ -17,17 +17,16 @@ RECORDING_S = 0.3
 class Budget:
     """A limit on the time of one whole call, counted from the creation of this object."""
 
-    def __init__(self, seconds: float | None, *, reserved_s: float = 0.0) -> None:
+    def __init__(self, seconds: float, *, reserved_s: float = 0.0) -> None:
         """Start the clock; work must end `reserved_s` seconds before the limit."""
         self.started_s = time.monotonic()
-        self.asked_s = seconds  # The limit that was known from the start, or None.
-        self.seconds = seconds  # The limit, or None; for `--trainings`, it is set later.
+        self.seconds = seconds  # The limit; infinity if there is none.
         self._reserved_s = reserved_s + RECORDING_S
 
     @property
-    def work_s(self) -> float | None:
-        """The seconds after which child processes must have ended; None without a limit."""
-        return None if self.seconds is None else self.seconds - self._reserved_s
+    def work_s(self) -> float:
+        """The seconds after which child processes must have ended."""
+        return self.seconds - self._reserved_s
 
     def elapsed_s(self) -> float:
         """Return the seconds since this budget was created."""
@@ -35,8 +34,6 @@ class Budget:
 
     def time_limit_s(self, at_most_s: float = math.inf) -> float:
         """Return the seconds left for work, at least 0 and at most `at_most_s`."""
-        if self.work_s is None:
-            return at_most_s
         return min(at_most_s, max(0.0, self.work_s - self.elapsed_s()))
 
     def refuse_if_out_of_time(self, doing: str) -> None:
@@ -46,9 +43,7 @@ class Budget:
 
     def ended(self, when: str) -> BudgetError:
         """Return the error for a budget that ended too early; `when` says at which point."""
-        if self.asked_s is None:  # The user limited the number of trainings, not the seconds.
-            return BudgetError(f"the time of the trainings ended {when}; give more --trainings")
-        return BudgetError(f"budget {self.asked_s:.3g} s: it ended {when}; give a larger --budget")
+        return BudgetError(f"budget {self.seconds:.3g} s: it ended {when}; give a larger --budget")
 
 
 _LOOK_EVERY_S = 0.25

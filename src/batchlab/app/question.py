@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,7 +38,6 @@ class Request:
     objective: Objective = "time"
     target: tuple[str, float] | None = None
     margin: float | None = None
-    trainings: float | None = None
     batch_sizes: tuple[int | Literal["full"], ...] | None = None
     learning_rates: tuple[float, ...] | None = None
     seeds: int = 1
@@ -104,15 +104,8 @@ def asked(
     for argument, value in {"budget": budget, **given}.items():
         if value is not None:
             arguments[argument] = read(name, argument, value)
-    budget_s, trainings = arguments.pop("budget", None), arguments.get("trainings")
-    if budget_s is not None and trainings is not None:
-        raise UsageError(
-            f"{trainings:g} trainings and a budget of {budget_s:g} s: both say how long it may "
-            f"take; give one of the two"
-        )
-    if name == "advise" and trainings is None:
-        budget_s = budget_s or DEFAULT_BUDGET_S
-    counting = Budget(budget_s, reserved_s=reserved_s)
+    usual_s = DEFAULT_BUDGET_S if name == "advise" else math.inf
+    arguments["budget"] = Budget(arguments.get("budget", usual_s), reserved_s=reserved_s)
     profile, limit_bytes = arguments.get("profile"), arguments.get("memory_limit_bytes")
     if profile is not None and limit_bytes is not None:
         arguments["profile"] = replace(profile, memory_limit_bytes=limit_bytes)
@@ -121,7 +114,6 @@ def asked(
     return Request(
         name=name,
         workload=workload,
-        budget=counting,
         command=command,
         listener=listener_or_notebook(listener),
         **arguments,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -364,9 +363,7 @@ class CommandSubject(Subject):
     def _checked(self, *, proves: bool) -> WorkloadSummary:
         budget, tell = self.question.budget, self.question.listener.phase
         tell("checking the command")
-        limit_s = _CHECK_S
-        if budget.seconds is not None:
-            limit_s = min(limit_s, _CHECK_SHARE * budget.seconds)
+        limit_s = min(_CHECK_S, _CHECK_SHARE * budget.seconds)
         with _folder() as folder:
             check = CommandCheck(
                 self._command,
@@ -395,7 +392,7 @@ class CommandSubject(Subject):
         if self.question.name == "advise":
             doubled = doubled_batch_sizes(n_train, own=size)
             timing_s = len(doubled) * ((self.summary.start_s or 0.0) + _TIMED_S)
-            if timing_s <= _TIMING_SHARE * (self.question.budget.asked_s or math.inf):
+            if timing_s <= _TIMING_SHARE * self.question.budget.seconds:
                 usual = doubled
         return tuple(s for s in usual if s <= n_train and s % self.n_devices == 0)
 

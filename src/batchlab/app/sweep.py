@@ -206,10 +206,9 @@ def _timings(store: Store, subject: AnySubject, trials: Sequence[Trial]) -> dict
 def _timing(subject: AnySubject, trial: Trial) -> StepTiming | None:
     """Time the steps of a trial, and warn if the times vary; warn and return None on a failure."""
     budget, listener, size = subject.question.budget, subject.question.listener, trial.batch_size
-    timeout_s = budget.time_limit_s(_TIMING_TIMEOUT_S)
-    if budget.seconds is not None:
-        # Limit the time of this, because a batch size with slow steps must leave time for training.
-        timeout_s = min(timeout_s, max(_TIMING_LEAST_S, _TIMING_SHARE * timeout_s))
+    left_s = budget.time_limit_s(_TIMING_TIMEOUT_S / _TIMING_SHARE)
+    # Take only a share of this, because a batch size with slow steps must leave time for training.
+    timeout_s = min(left_s, max(_TIMING_LEAST_S, _TIMING_SHARE * left_s))
     ended = subject.timed(trial, timeout_s=timeout_s)
     timing = ended.value
     if not isinstance(timing, StepTiming):

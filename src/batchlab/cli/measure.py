@@ -76,7 +76,7 @@ def _answered(does: str, options: dict[str, Any], *, report: Path | None = None)
 @click.command()
 @workload
 @takes(
-    "objective target margin budget trainings batch_sizes epochs at_most_epochs "
+    "objective target margin budget batch_sizes epochs at_most_epochs "
     "memory_limit_bytes profile settings sampling drop_last device trainer "
     f"{CLUSTER} store report as_json quiet explain require {OWN_COMMAND}"
 )

@@ -126,7 +126,7 @@ class RunPlan:
         device: the PyTorch device, such as "cpu" or "cuda:1".
         listener: receives the progress and warnings of the runs.
         started_s: the time on the engine's clock at which the budget starts.
-        budget_s: seconds after which all runs end, or None for no limit.
+        budget_s: seconds after which all runs end; infinity for no limit.
         micro_batch_sizes: the micro-batch size at each batch size that does not fit into memory.
         step_s: the seconds per step at each batch size, measured when nothing else runs.
         horizon_epochs: the epochs that the learning-rate schedule spans; None for a constant rate.
@@ -142,7 +142,7 @@ class RunPlan:
     device: str
     listener: ProgressListener
     started_s: float
-    budget_s: float | None
+    budget_s: float
     micro_batch_sizes: Mapping[int, int] = field(default_factory=dict)
     step_s: Mapping[int, float] = field(default_factory=dict)
     horizon_epochs: int | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import math
 import re
 import time
 from collections import deque
@@ -164,17 +163,11 @@ class StoredEngine:
         heapq.heappush(self._waiting, (-first, next(self._numbers), request))
 
     def _left_s(self) -> float:
-        budget_s = self._plan.budget_s
-        if budget_s is None:
-            return math.inf
-        return budget_s - self.spent_s()
+        return self._plan.budget_s - self.spent_s()
 
     @property
     def _grace_s(self) -> float:
-        budget_s = self._plan.budget_s
-        if budget_s is None:
-            return self._longest_grace_s
-        return min(self._longest_grace_s, self._grace_fraction * budget_s)
+        return min(self._longest_grace_s, self._grace_fraction * self._plan.budget_s)
 
     def _is_out_of_time(self) -> bool:
         """Return whether so little time is left that all runs have to end and none may begin."""

@@ -6,7 +6,6 @@ Ray sends the workload and the messages, and detects lost nodes. On each node, o
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -89,8 +88,7 @@ class RayWorkers:
             ClusterError: no node can train the workload, or no node was free in time.
         """
         began_s, has_said = time.monotonic(), False
-        budget_s = math.inf if self._plan.budget_s is None else self._plan.budget_s
-        until_s = self._plan.started_s + budget_s
+        until_s = self._plan.started_s + self._plan.budget_s
         while not self._ready:
             for _ in self.heard(timeout_s=1.0):
                 pass
