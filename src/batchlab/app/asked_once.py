@@ -75,31 +75,26 @@ def completed(
         names = list(look.progress.names)
         if names and not ("metric" in facts and look.trained):
             missing["metric"] = min(names, key=_doubt)
-            printed = f"; it printed {', '.join(names)}"
-        if names:
             certain.add("metric")
+            printed = f"; it printed {', '.join(names)}"
         if "examples" not in facts and look.needs_examples:
             missing["examples"], _ = _FACTS["examples"]
     if not _is_clear(missing.get("metric") or facts["metric"], facts):
         missing["better"], _ = _FACTS["better"]
-    requests, values, unsure = [], {}, []
+    requests, options, unsure = [], {}, []
     for key in filter(missing.__contains__, _FACTS):
         option, (_, explanation) = f"--{key.replace('_', '-')}", _FACTS[key]
         if key == "metric":
             explanation += printed
         requests.append(f"{option} ({explanation})")
-        values[option] = str(missing[key])
+        options[option] = str(missing[key])
         if key not in certain:
-            unsure.append(values[option])
+            unsure.append(options[option])
     request = f"{name} needs {', '.join(requests)}{trouble}"
     if look is None:  # The command failed, so suggest no command to paste.
         raise UsageError(f"{request}. Make it run first")
-    paste = _with_options(command_line, values)
-    if unsure:
-        raise UsageError(
-            f"{request}. To paste, with your own value instead of {', '.join(unsure)}: {paste}"
-        )
-    raise UsageError(f"{request}. To paste: {paste}")
+    own = f", with your own value instead of {', '.join(unsure)}" if unsure else ""
+    raise UsageError(f"{request}. To paste{own}: {_with_options(command_line, options)}")
 
 
 def _with_options(command_line: str, options: Mapping[str, str]) -> str:
