@@ -10,7 +10,7 @@ from datetime import timedelta
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
 from batchlab.records.trial import Trial
-from batchlab.words.catalogue import listing, number_text, text
+from batchlab.words.catalogue import text
 from batchlab.words.reasons import reason_text
 
 
@@ -47,13 +47,12 @@ class ProgressState(ProgressListener):
 
     def asked(self, trials: Sequence[Trial], why: Reason) -> None:
         """Store the runs that the command waits for."""
-        doing, because = _trials_text(trials), reason_text(why)
-        self.runs = [text("now: {doing}", doing=doing), text("why: {why}", why=because)]
+        self.runs = [f"now: {_trials_text(trials)}", f"why: {reason_text(why)}"]
 
     def best(self, batch_size: int, learning_rate: float) -> None:
         """Store the configuration that is the best so far."""
-        found = "best so far: batch size {size} at learning rate {rate:rate}"
-        self.lead = text(found, size=batch_size, rate=learning_rate)
+        best = "best so far: batch size {size} at learning rate {rate:rate}"
+        self.lead = text(best, size=batch_size, rate=learning_rate)
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Store the fraction done, the seconds left and a text on the current work."""
@@ -101,30 +100,27 @@ def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False
     if state.lead:
         lines.append(state.lead)
     if state.doing and not state.runs:
-        lines.append(text("now: {doing}", doing=state.doing))
+        lines.append(f"now: {state.doing}")
     lines += state.runs
     return [line[:width] for line in lines]
 
 
 def stage_text(state: ProgressState) -> str:
     """Return command and stage, such as "sweep mine, stage 2 of 2: training 6 trials"."""
-    stage = state.stage or text("starting")
-    if state.stage in state.stages:
-        number, n = state.stages.index(state.stage) + 1, len(state.stages)
-        stage = text("stage {number} of {n}: {stage}", number=number, n=n, stage=stage)
-        return text("{name}, {stage}", name=state.name, stage=stage)
-    if state.name:
-        return text("{name}: {stage}", name=state.name, stage=stage)
-    return stage
+    name, stage = state.name, state.stage or "starting"
+    if stage in state.stages:
+        number = state.stages.index(stage) + 1
+        return f"{name}, stage {number} of {len(state.stages)}: {stage}"
+    return f"{name}: {stage}"
 
 
 def time_text(state: ProgressState) -> str:
     """Return the spent and the total budget, or else the time left, or else the elapsed time."""
     if state.spent is not None:
         spent, budget = map(clock_text, state.spent)
-        return text("{spent} of {budget}", spent=spent, budget=budget)
+        return f"{spent} of {budget}"
     if state.left_s is not None:
-        return text("{left} left", left=clock_text(state.left_s))
+        return f"{clock_text(state.left_s)} left"
     return clock_text(state.elapsed_s)
 
 
@@ -145,22 +141,17 @@ def _bar_line(state: ProgressState, width: int, *, ascii_only: bool) -> str:
 
 
 def _trials_text(trials: Sequence[Trial]) -> str:
-    sizes = sorted({trial.batch_size for trial in trials})
-    rates = sorted({trial.learning_rate for trial in trials})
-    seeds = sorted({trial.seed for trial in trials})
-    parts = [_several("batch size", "batch sizes", list(map(str, sizes)))]
-    # Omit the learning rates of several batch sizes, because they differ between the sizes.
-    if len(sizes) == 1:
-        words = [number_text(rate, "rate") for rate in rates]
-        parts.append(_several("learning rate", "learning rates", words))
-    return ", ".join([*parts, _several("seed", "seeds", list(map(str, seeds)))])
-
-
-def _several(one: str, more: str, values: Sequence[str]) -> str:
-    """Write a noun with its values: "seed 2", "seeds 1, 2 and 5" or "seeds 0 to 7"."""
-    if len(values) > 3:
-        return text("{more} {first} to {last}", more=more, first=values[0], last=values[-1])
-    return f"{text(one if len(values) == 1 else more)} {listing(values)}"
+    """Write the first of some trials in words, and the number of the others."""
+    first, n_others = trials[0], len(trials) - 1
+    words = text(
+        "batch size {size}, learning rate {rate:rate}, seed {seed}",
+        size=first.batch_size,
+        rate=first.learning_rate,
+        seed=first.seed,
+    )
+    if n_others:
+        words += text(", and {n:one more run|# more runs}", n=n_others)
+    return words
 
 
 class ProgressLines(ProgressState):
