@@ -26,14 +26,13 @@ def searched(
     sizes: Sequence[int] = USUAL,
     *,
     first: int | None = None,
-    n_train: int = N_TRAIN,
     memory_limit_bytes: int | None = None,
     told: Told | None = None,
     **given: Any,
 ) -> Profile:
     """Search within the budget, with a fraction done that only grows."""
     told = told or Told()
-    untried = untried_profile(n_train, batch_size=first, memory_limit_bytes=memory_limit_bytes)
+    untried = untried_profile(N_TRAIN, batch_size=first, memory_limit_bytes=memory_limit_bytes)
     search = ProfileSearch(machine, untried, left_s=machine.left_s, listener=told, **given)
 
     profile = search.run(sizes)
@@ -241,27 +240,6 @@ def test_a_second_process_that_fails_leaves_what_the_first_one_saw():
 
 
 timed = partial(searched, **COMMAND)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "n_train", "runs", "added"),
-    [
-        ((10, 20, 40, 80, 160, 320), 1000, lambda size: 1000 % size == 0, [200, 1000]),
-        ((3, 6, 12, 24, 48, 96), 1001, lambda size: size in (12, 36, 48, 60), [36, 60]),
-        ((8, 16, 32, 64, 128), 1000, lambda size: size != 128, []),
-        ((8, 16, 32, 64, 128), 1000, lambda size: size == 8, []),
-    ],
-    ids=["a divisor of N", "a multiple", "most run", "its own does not run"],
-)
-def test_where_most_sizes_fail_multiples_of_its_own_are_tried(sizes, n_train, runs, added):
-    machine = MadeUpMachine(goes_wrong=lambda size: None if runs(size) else Status.ERROR)
-
-    of_command = partial(timed, machine, n_train=n_train, sizes=sizes, first=sizes[2])
-    profile, as_given = of_command(), of_command(are_given=True)
-
-    ran = {point.batch_size for point in profile.points if point.ran}
-    assert sorted(ran - set(sizes)) == added
-    assert {point.batch_size for point in as_given.points} <= set(sizes)
 
 
 def test_what_one_trains_with_comes_first_then_its_neighbors_and_all_again():

@@ -418,7 +418,6 @@ class CommandSubject(Subject):
             left_s=lambda: deadline_s - time.monotonic(),
             listener=listener,
             is_command=True,
-            are_given=question.batch_sizes is not None,
             # Micro-batches would have to be multiples of the number of devices, because each device
             # gets a part of every micro-batch.
             may_accumulate=self._command.devices == 1

@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -32,7 +32,6 @@ _HANGS_AFTER_FACTOR = 10.0
 _FIRST_SHARE = 0.45
 # A command's batch size is timed again only if 1.3 times its first duration is left of the budget.
 _AGAIN_FACTOR = 1.3
-_MULTIPLES = 3  # If most sizes fail, three multiples of the command's own size are tried.
 # The search for the memory limit ends when 1.25 times the largest size that ran is too large.
 _RESOLUTION = 1.25
 _ROUND_TO = 8  # Prefer multiples of 8, which are common and often faster.
@@ -62,8 +61,7 @@ class ProfileSearch:
     only timed again.
 
     A command may take minutes to start, so the sizes next to a command's own size come first, and
-    the exact memory limit is not searched for. If half of the sizes fail, and the user gave no
-    sizes, multiples of the command's own size are tried.
+    the exact memory limit is not searched for.
     """
 
     probe: Probe
@@ -73,7 +71,6 @@ class ProfileSearch:
     listener: ProgressListener
     may_accumulate: bool = True  # True if a batch that does not fit may be cut into micro-batches.
     is_command: bool = False  # True if a command is timed, not a workload.
-    are_given: bool = False  # True if the user has given the batch sizes.
     _took_s: dict[int, float] = field(default_factory=dict, init=False)  # Seconds to run each size.
     _to_come: list[int] = field(default_factory=list, init=False)  # The batch sizes not yet tried.
     _too_large: int | None = field(default=None, init=False)  # The smallest size known not to fit.
@@ -101,36 +98,12 @@ class ProfileSearch:
     def _stop(self, cause: Stopped) -> None:
         self.profile = replace(self.profile, stopped=self.profile.stopped or cause)
 
-    def _groups(self, larger: list[int], smaller: list[int]) -> Iterator[list[int]]:
-        """Yield groups of sizes, in the order to try; `larger` starts with the workload's size."""
+    def _groups(self, larger: list[int], smaller: list[int]) -> list[list[int]]:
+        """Return groups of sizes, in the order to try; `larger` starts with the workload's size."""
         if not self.is_command:
-            yield from (larger, smaller)
-            return
+            return [larger, smaller]
         # Try the nearest sizes first, because they are the most useful if the budget is short.
-        yield from (larger[:1], larger[1:2], smaller, larger[2:])
-        others = self._that_may_run()
-        self._to_come += others
-        yield others
-
-    def _that_may_run(self) -> list[int]:
-        """Return multiples of the command's own size to try, if at least half of the sizes failed.
-
-        If the command's size divides `n_train`, multiples must too: small last batches often fail.
-        """
-        points, n_train = self.profile.points, self.profile.workload.n_train
-        failed = [point for point in points if point.status is Status.ERROR]
-        is_over = self.are_given or self.profile.stopped == "time"
-        if is_over or 2 * len(failed) < len(points):
-            return []
-        reference = self.profile.workload.batch_size
-        if self.profile.point(reference, reference) in (None, *failed):
-            return []
-        tried, multiples = self.profile.batch_sizes, list[int]()
-        for size in range(3 * reference, n_train + 1, reference):
-            divides = n_train % size == 0 or n_train % reference != 0
-            if divides and size not in tried:
-                multiples.append(size)
-        return multiples[:_MULTIPLES]
+        return [larger[:1], larger[1:2], smaller, larger[2:]]
 
     def _try_in_order(self, sizes: Sequence[int]) -> None:
         """Try these batch sizes in order, until two in a row fail for other reasons than memory."""
