@@ -16,7 +16,7 @@ from scipy.special import ndtri
 
 from batchlab.advice.advice import Advice
 from batchlab.app.argument_values import read_profile
-from batchlab.app.report import Advised, stored_in, study_of
+from batchlab.app.report import Advised, stored
 from batchlab.belief.cell_means import CellMeans
 from batchlab.belief.final_value import end_errors, final_of
 from batchlab.errors import UsageError
@@ -28,7 +28,6 @@ from batchlab.records.quantities import Better
 from batchlab.records.study import StepTiming, Study
 from batchlab.records.trial import Crossing, Split, Target, TrialRecord
 from batchlab.report.short_reports import ComparedFigure, Comparison, DifferingSetting
-from batchlab.store.store import Store
 from batchlab.words.document import plain
 
 Comparable = Study | Profile | str | Path
@@ -85,13 +84,13 @@ def _side(given: Comparable, store: Path) -> Side:
             f"{given}: no such file, and no store at {store} that could hold such a study; give "
             "--store"
         )
-    with Store.existing(store) as opened:
-        shown = stored_in(opened, study)
-        name = f"study {study_of(shown).study_id} of {store}"
-        if isinstance(shown, Advised):
-            return Side(name=name, study=shown.study, profile=shown.profile, advice=shown.advice)
-        if shown.awaits_answer:
-            raise UsageError(f"{name} has no answer yet; to go on: {shown.command}")
+    shown = stored(store, study)
+    if isinstance(shown, Advised):
+        name = f"study {shown.study.study_id} of {store}"
+        return Side(name=name, study=shown.study, profile=shown.profile, advice=shown.advice)
+    name = f"study {shown.study_id} of {store}"
+    if shown.awaits_answer:
+        raise UsageError(f"{name} has no answer yet; to go on: {shown.command}")
     return Side(name=name, study=shown)
 
 

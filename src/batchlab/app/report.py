@@ -58,40 +58,29 @@ def advice_of(store: Store, study: Study) -> Advised | None:
     return None
 
 
-def study_of(shown: Study | Advised) -> Study:
-    """Return the study: `shown` itself, or the study of an advice."""
-    return shown.study if isinstance(shown, Advised) else shown
-
-
 def stored(store: Path, study: str | None) -> Study | Advised:
-    """Open a store; return the study whose id begins with `study`, or the last, or its advice."""
+    """Return a study of a store, or its advice if there is one.
+
+    It is the study whose id begins with `study`; if `study` is None, the last study.
+    """
     with Store.existing(store) as opened:
-        return stored_in(opened, study)
-
-
-def stored_in(store: Store, study: str | None) -> Study | Advised:
-    """Return the study whose id begins with `study`, or the last study, or its advice if any."""
-    record = store.study(_study_id(store.studies(), study, store.path))
-    advised = advice_of(store, record)
-    if advised is not None:
-        return advised
-    return replace(record, awaits_answer=bool(stored_journal(store, record.study_id)))
+        record = opened.study(_study_id(opened, study))
+        advised = advice_of(opened, record)
+        if advised is not None:
+            return advised
+        return replace(record, awaits_answer=bool(stored_journal(opened, record.study_id)))
 
 
 def write_page(shown: Study | Advised, path: Path) -> None:
     """Write the HTML page of a study to a file."""
-    write_output_file(path, page_of(shown).encode())
-
-
-def page_of(shown: Study | Advised) -> str:
-    """Return the HTML page of a study."""
-    if isinstance(shown, Advised):
-        from batchlab.report.advice_page import render_advice_html
-
-        return render_advice_html(shown.advice, shown.study, shown.profile)
+    from batchlab.report.advice_page import render_advice_html
     from batchlab.report.sweep_page import html_page
 
-    return html_page(shown)
+    if isinstance(shown, Advised):
+        page = render_advice_html(shown.advice, shown.study, shown.profile)
+    else:
+        page = html_page(shown)
+    write_output_file(path, page.encode())
 
 
 def text_of(shown: Study | Advised, *, page: Path | None = None, explains: bool = True) -> str:
@@ -167,17 +156,16 @@ def write_files(
     return write_output_files(path.with_suffix(f".{output_format}"), images)
 
 
-def _study_id(
-    studies: tuple[tuple[str, str, str], ...], wanted: str | None, store: Path
-) -> str | None:
+def _study_id(store: Store, wanted: str | None) -> str | None:
     if wanted is None:
         return None
+    studies = store.studies()
     matching = [study_id for study_id, _, _ in studies if study_id.startswith(wanted)]
     if len(matching) == 1:
         return matching[0]
     listing = ", ".join(f"{name} ({moment})" for name, moment, _ in studies) or "none"
     what = f"{len(matching)} studies" if matching else "no study"
-    raise UsageError(f"{store} has {what} whose id begins with {wanted!r}; it has {listing}")
+    raise UsageError(f"{store.path} has {what} whose id begins with {wanted!r}; it has {listing}")
 
 
 def write_record_page(record: Advice | Study, path: Path) -> Path:
