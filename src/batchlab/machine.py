@@ -47,20 +47,14 @@ def place_here(device: str) -> str | None:
 
 def thread_choices(device: str) -> tuple[int, ...]:
     """Return the thread counts to time steps with: 1 and the number of cores; only 1 for a GPU."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0))
     if cores == 1 or device.startswith("cuda"):
         return (1,)
     return 1, cores
 
 
 def _processor() -> str:
-    try:
-        for text in Path("/proc/cpuinfo").read_text().splitlines():
-            if text.startswith("model name"):
-                return text.partition(":")[2].strip()
-    except OSError:
-        pass
+    for text in Path("/proc/cpuinfo").read_text().splitlines():
+        if text.startswith("model name"):
+            return text.partition(":")[2].strip()
     return platform.processor() or platform.machine()
