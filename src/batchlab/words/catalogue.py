@@ -94,7 +94,7 @@ def listing(parts: Sequence[str]) -> str:
 
 def term_text(key: str) -> str:
     """Return the words for a code such as a trial's status, or the code if it has no words."""
-    return text(TERMS.get(key, key))
+    return TERMS.get(key, key)
 
 
 def capitalized(words: str) -> str:
@@ -103,10 +103,7 @@ def capitalized(words: str) -> str:
 
 
 class _Writer(string.Formatter):
-    """The formatter behind `text`; in braces, only names are allowed, not attributes or items."""
-
-    def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
-        return kwargs[field_name], field_name
+    """The formatter behind `text`, which knows the forms of numbers."""
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if value is None:
