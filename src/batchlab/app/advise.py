@@ -108,10 +108,9 @@ def advised(question: Request) -> Advised:
     """Carry out a request for `advise`; return the advice with its study and profile."""
     assert question.store is not None
     subject, listener = subject_of(question), question.listener
-    listener.begins(command="advise", subject=subject.name, stages=())
+    listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
     listener.budget(spent_s=question.budget.elapsed_s(), budget_s=question.budget.seconds)
     subject.look(lambda: _check(subject))
-    listener.begins(command="advise", subject=subject.name, stages=stages_of(subject))
     for size in subject.candidates:
         trial = replace(subject.reference, batch_size=size, micro_batch_size=size)
         check_last_batch(subject.summary, trial)
