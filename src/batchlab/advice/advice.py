@@ -435,7 +435,7 @@ def variant_of(at: Configuration | Candidate | RateTried | Believed) -> Variant:
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """The study and command behind a printed advice; unknown fields are null."""
+    """The study and command behind a printed answer; unknown fields are null."""
 
     schema: int = SCHEMA
     command: str = "advise"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -256,7 +257,8 @@ class Study(Reported):
 
         The fields `store` and `report` are None, because a study does not contain these paths.
         """
-        document: dict[str, Any] = resolve_name("batchlab.report.notebook:record_dict")(self)
+        text = resolve_name("batchlab.report.sweep_page:sweep_document")(self)
+        document: dict[str, Any] = json.loads(text)
         return document
 
     @property

@@ -1,8 +1,7 @@
-"""Records as HTML in a notebook, as plain dicts and lists, and as pandas data frames."""
+"""Records as HTML in a notebook, and as pandas data frames."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,13 +23,7 @@ from batchlab.report.short_reports import (
     profile_section,
 )
 from batchlab.report.sweep_answer import trials_table
-from batchlab.report.sweep_page import answer_section, sweep_document
-
-
-def record_dict(record: Study) -> dict[str, Any]:
-    """Return the document that `--json` prints for a study, with None as `store` and `report`."""
-    document: dict[str, Any] = json.loads(sweep_document(record, store=None, report=None))
-    return document
+from batchlab.report.sweep_page import answer_section
 
 
 def data_frame(record: Advice | Study) -> Any:

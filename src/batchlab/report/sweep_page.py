@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
-
+from batchlab.advice.advice import Source
 from batchlab.belief.cells import Cell, budget_split, cells, chosen_cells, deciding_split, has_plans
 from batchlab.belief.evidence import Evidence
 from batchlab.measure.measurements import measurement_rows
 from batchlab.records.measurement import Measurement
-from batchlab.records.study import Study, WorkloadSummary
+from batchlab.records.study import Study
 from batchlab.records.trial import TrialRecord
 from batchlab.report.cells import (
     Shown,
@@ -53,36 +52,24 @@ from batchlab.report.sweep_answer import (
 )
 from batchlab.report.table import MOST_NOTES, Section, Table, sections_text
 from batchlab.report.text import in_its_unit, label_text, quantity_text, split_label, whole_sentence
-from batchlab.version import __version__
 from batchlab.words.catalogue import sentence, term_text, text
-from batchlab.words.document import SCHEMA, document_text
+from batchlab.words.document import document_text
 
 # ---- JSON
 
 
-class SweepDocument(msgspec.Struct, frozen=True, kw_only=True):
+class SweepDocument(Source, frozen=True, kw_only=True):
     """The document that `batchlab sweep --json` prints."""
 
-    schema: int
-    command: str
-    batchlab: str
-    command_line: str
-    study: str
-    workload: WorkloadSummary
-    environment: dict[str, str]
-    store: str | None
-    report: str | None
+    command: str = "sweep"
     spent_s: float
     trials: tuple[TrialDocument, ...]
 
 
 @in_its_unit
-def sweep_document(study: Study, *, store: Path | None, report: Path | None) -> str:
+def sweep_document(study: Study, *, store: Path | None = None, report: Path | None = None) -> str:
     """Return the study as one JSON document, with times in seconds and memory in bytes."""
     document = SweepDocument(
-        schema=SCHEMA,
-        command="sweep",
-        batchlab=__version__,
         command_line=study.command,
         study=study.study_id,
         workload=study.workload,
