@@ -234,7 +234,7 @@ HELP: Mapping[str, str] = {
     "micro_batch_size": "Split each batch into micro-batches of this many examples, to save "
     "memory. Default: the whole batch.",
     "measure": "Also measure noise_scale or gradient_variance at the start and after each epoch, "
-    "or sharpness or top_eigenvalue at the start and at the end. Can be given several times.",
+    "or sharpness at the start and at the end. Can be given several times.",
     "plans": "Compare some of small,large,grow,decay, made of two --batch-sizes: the small one, "
     "the large one, one that grows from small to large, and the small one with a decaying rate "
     "instead.",

@@ -85,8 +85,8 @@ def sweep(
             PyTorch except for rounding; "plain" trains every model in PyTorch.
         cluster: a Ray cluster that trains the trials; None to train on this machine.
         measure: what else to measure, at the start and after each epoch: "noise_scale",
-            "gradient_variance"; or at the start and end of a trial: "sharpness",
-            "top_eigenvalue". Trials that were trained before are not measured.
+            "gradient_variance"; or at the start and end of a trial: "sharpness". Trials that were
+            trained before are not measured.
         plans: train these plans of two batch sizes: "small" and "large" keep one size; "decay"
             keeps the small size and divides the rate by 4 after 40, 70 and 90 % of the run; "grow"
             multiplies the batch size by 4 there, up to the large size, and divides the rate only

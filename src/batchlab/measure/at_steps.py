@@ -1,24 +1,22 @@
 """Measurements of a model at one step of its training.
 
-The quantities are norms and distances of the weights, the noise of the gradient, and the shape of
-the loss around the weights (sharpness, largest curvature).
+The quantities are norms and distances of the weights, the noise of the gradient, and the
+sharpness of the loss around the weights.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import fmin_l_bfgs_b
-from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from batchlab.laws.noise_scale import noise_scale
 from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
@@ -88,62 +86,26 @@ class LossSurface:
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters in a vector (P,)
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
-        """Return the mean loss at `weights`, and its gradient by the weights, shape (P,)."""
-        total, gradient = 0.0, torch.zeros(())
-        with self._differentiable(weights):
-            for share, loss in self._losses():
-                total += share * float(loss.detach())
-                gradient = gradient.to(loss) + share * self._gradient_of(loss)
-        return total, gradient.double().cpu().numpy()
-
-    def hessian_times(self, vector: Vector) -> Vector:
-        """Return the product of the Hessian at `self.weights` and a vector, shape (P,)."""
-        direction = torch.from_numpy(np.ascontiguousarray(vector)).to(self._device)
-        product = torch.zeros(())
-        with self._differentiable(self.weights):
-            for share, loss in self._losses():
-                along = self._gradient_of(loss, create_graph=True)
-                second = self._gradient_of(along @ direction.to(along))
-                product = product.to(along) + share * second
-        return product.detach().double().cpu().numpy()
-
-    def _gradient_of(self, value: Tensor, *, create_graph: bool = False) -> Tensor:
-        """Return the gradient of `value` by the weights, shape (P,); 0 if `value` is constant."""
-        if not value.requires_grad:
-            return torch.zeros_like(value).expand(len(self.weights))
-        gradients = torch.autograd.grad(
-            value, self._parameters, create_graph=create_graph, allow_unused=True
-        )
-        return flat_gradient(gradients, self._parameters)
-
-    @contextmanager
-    def _differentiable(self, weights: Vector) -> Iterator[None]:
-        """Copy `weights` into the model, and use kernels that have second derivatives."""
-        flat = torch.from_numpy(np.ascontiguousarray(weights)).to(self._device)
+        """Return the mean loss at `weights`, and its gradient with respect to the weights, shape (P,)."""
+        flat = torch.from_numpy(weights).to(self._device)
         with torch.no_grad():
             pieces = flat.split(list(map(Tensor.numel, self._parameters)))
             for parameter, piece in zip(self._parameters, pieces, strict=True):
                 parameter.copy_(piece.view_as(parameter))
-        with ExitStack() as kernels:
-            # Fused attention kernels and cuDNN's recurrent layers have no second derivative (and
-            # cuDNN's, in evaluation mode, no first derivative), so disable both kinds.
-            kernels.enter_context(sdpa_kernel(SDPBackend.MATH))
-            if self._is_recurrent:
-                kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
-            yield
-
-    def _losses(self) -> Iterator[tuple[float, Tensor]]:
-        """Yield the weight and the loss of each forward pass; the weights add up to 1.
-
-        All losses are computed with the same seed.
-        """
         with untouched_randomness(self._seed):
             batches = batches_at(self._workload, self._device, self._passes)
             shares = shares_of(self._workload, batches)
-        for batch, share in zip(batches, shares, strict=True):
-            with untouched_randomness(self._seed):
-                loss = self._workload.loss(self._model, batch)
-            yield share, loss
+        total, gradient = 0.0, torch.zeros(())
+        with ExitStack() as kernels:
+            if self._is_recurrent:  # cuDNN's recurrent layers need training mode for a derivative
+                kernels.enter_context(torch.backends.cudnn.flags(enabled=False))
+            for batch, share in zip(batches, shares, strict=True):
+                with untouched_randomness(self._seed):
+                    loss = self._workload.loss(self._model, batch)
+                gradients = torch.autograd.grad(loss, self._parameters, allow_unused=True)
+                total += share * float(loss.detach())
+                gradient = gradient.to(loss) + share * flat_gradient(gradients, self._parameters)
+        return total, gradient.double().cpu().numpy()
 
 
 _EPSILON = 1e-3  # A weight w may change by at most this × (|w| + 1), as in the paper.
@@ -183,27 +145,6 @@ def sharpness(surface: LossSurface, *, epsilon: float = _EPSILON) -> float:
     return 100 * (max(at_weights, *highest) - at_weights) / (1 + at_weights)
 
 
-_FEWEST_FOR_LANCZOS = 17  # smaller Hessians are computed whole, because Lanczos needs several rows
-
-
-def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
-    """Return the largest eigenvalue of the Hessian at the model's weights.
-
-    Lanczos iteration needs only products of the Hessian and vectors, so the matrix is not stored.
-    The iteration stops at the relative error `tolerance`; 0 stands for machine precision.
-
-    Source: SciPy's ARPACK (Lehoucq et al. 1998); products after Pearlmutter 1994.
-    """
-    size = len(surface.weights)
-    if size < _FEWEST_FOR_LANCZOS:
-        rows = np.stack(list(map(surface.hessian_times, np.eye(size))))
-        return float(np.linalg.eigvalsh((rows + rows.T) / 2)[-1])
-    operator = LinearOperator((size, size), matvec=surface.hessian_times, dtype=np.float64)
-    start = np.random.default_rng(0).standard_normal(size)
-    (value,) = eigsh(operator, k=1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)
-    return float(value)
-
-
 # ---- at a step of a training
 
 # A noise scale is estimated from at most this many examples, to limit the time. An estimate above a
@@ -211,9 +152,8 @@ def top_eigenvalue(surface: LossSurface, *, tolerance: float = 0.0) -> float:
 _MOST_EXAMPLES = 16_384
 # A variance is estimated from as many batches as an epoch has, but at least 4 and at most 16.
 _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
-# Sharpness and curvature use the loss of this many training examples, the same at each step.
+# Sharpness uses the loss of this many training examples, the same at each step.
 _LOOKED_AT = 2000
-_TOLERANCE = 1e-3  # Relative error of an eigenvalue; eigenvalues of two seeds differ by more.
 
 
 def _gradient_norm(moment: Moment) -> float | None:
@@ -267,10 +207,6 @@ def _sharpness(moment: Moment) -> float:
     return sharpness(_surface(moment))
 
 
-def _top_eigenvalue(moment: Moment) -> float:
-    return top_eigenvalue(_surface(moment), tolerance=_TOLERANCE)
-
-
 # These functions are sent to child processes by name, so none is a lambda.
 AT_STEP: AtSteps = {
     "gradient_norm": _gradient_norm,
@@ -279,7 +215,6 @@ AT_STEP: AtSteps = {
     "noise_scale": _noise_scale,
     "gradient_variance": _gradient_variance,
     "sharpness": _sharpness,
-    "top_eigenvalue": _top_eigenvalue,
 }
 
 

@@ -66,12 +66,6 @@ MEASUREMENTS = (
         on_request=True,
         notes=(Reason.of("sharpness_is"), Reason.of("sharpness_disputed")),
     ),
-    Measurement(
-        quantity=quantity("top_eigenvalue"),
-        figure="at_the_end",
-        on_request=True,
-        notes=(Reason.of("eigenvalue_is"),),
-    ),
 )
 
 

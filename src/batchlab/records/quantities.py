@@ -53,7 +53,6 @@ QUANTITIES = (
     Quantity(name="noise_scale", unit="examples", label="gradient noise scale"),
     Quantity(name="gradient_variance", unit="", label="variance of the gradient"),
     Quantity(name="sharpness", unit="%", label="sharpness"),
-    Quantity(name="top_eigenvalue", unit="", label="top eigenvalue of the Hessian"),
     Quantity(name="batch_loss", unit="", label="loss of the training batches"),
     Quantity(name="ratio", unit="", label="ratio"),
     Quantity(name="generalization_gap", unit="", label="generalization gap"),
