@@ -44,7 +44,7 @@ class Loop:
         make = self.workload.optimizer
         assert make is not None
         self.optimizer = make(list(self.model.parameters()), self.workload.learning_rate)
-        self.monitor = batchlab.Monitor(self.model, self.optimizer) if self.is_watched else None
+        self.monitor = batchlab.Monitor(self.model) if self.is_watched else None
         self.taken = 0
 
     def block_s(self) -> float:

@@ -12,7 +12,6 @@ from torch.utils.hooks import RemovableHandle
 
 from batchlab.laws.noise_scale import noise_scale_of_pairs
 from batchlab.measure.gradients import (
-    gradient_norm,
     gradient_values,
     is_known,
     n_numbers,
@@ -37,7 +36,7 @@ _MOSTLY_NOISE, _HARDLY_NOISE = 2.0, 0.1
 class Monitor:
     """A monitor of the gradient noise of a training in your own loop.
 
-        monitor = batchlab.Monitor(model, optimizer)
+        monitor = batchlab.Monitor(model)
         for batch in loader:
             ...                     # forward, backward, optimizer.step(), accumulated or not
             monitor.step()
@@ -52,33 +51,17 @@ class Monitor:
         arXiv:2411.00999, for estimating the noise of all layers from that of some layers.
     """
 
-    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Attach hooks to the model and the optimizer, so that the first step is measured.
-
-        Args:
-            model: the model to train; its layers have hooks only in measured steps.
-            optimizer: the optimizer of the model; a hook detects its steps.
-        """
-        self._parameters = trainable_parameters(model)
+    def __init__(self, model: nn.Module) -> None:
+        """Attach hooks to the layers of `model`, so that the first step is measured."""
+        self._n_parameters = n_numbers(trainable_parameters(model))
         self._layers = _watchable(model)
         self._step = 0
         self._pairs: deque[tuple[float, float]] = deque(maxlen=_KEPT)
         self._batch_size: int | None = None
-        self._norm: Tensor | None = None
-        self._hook = optimizer.register_step_pre_hook(self._before_step)
         self._measured: _MeasuredStep | None = _MeasuredStep(self._layers)
-
-    def __enter__(self) -> Monitor:
-        """Return the monitor itself; leaving the context removes its hooks."""
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Remove all hooks."""
-        self.close()
 
     def close(self) -> None:
         """Remove all hooks; the measurements so far are still available."""
-        self._hook.remove()
         if self._measured is not None:
             self._measured.remove()
             self._measured = None
@@ -104,7 +87,6 @@ class Monitor:
             step=self._step,
             batch_size=self._batch_size,
             gradient_noise_scale=scale,
-            gradient_norm=None if self._norm is None else float(self._norm),
             seen_fraction=self._seen_fraction(),
             hint=_hint(scale, self._batch_size),
         )
@@ -113,17 +95,7 @@ class Monitor:
         """Return the reading as two lines of text."""
         reading = self.reading
         first = text("Step {step}: {hint}.", step=reading.step, hint=reason_text(reading.hint))
-        second = sentence(
-            "monitor_values",
-            norm=reading.gradient_norm,
-            seen=reading.seen_fraction,
-        )
-        return f"{first}\n{second}"
-
-    def _before_step(self, *_: Any) -> None:
-        # Just before the optimizer's step, the gradients are complete, even if accumulated.
-        if self._measured is not None:
-            self._norm = gradient_norm(self._parameters)
+        return f"{first}\n{sentence('monitor_values', seen=reading.seen_fraction)}"
 
     def _scale(self) -> Estimate:
         if not self._layers:
@@ -136,7 +108,7 @@ class Monitor:
 
     def _seen_fraction(self) -> float:
         n_seen = sum(map(n_numbers, map(own_parameters, self._layers)))
-        return n_seen / max(1, n_numbers(self._parameters))
+        return n_seen / max(1, self._n_parameters)
 
 
 class _MeasuredStep:

@@ -44,7 +44,6 @@ class MonitorReading:
             step was measured.
         gradient_noise_scale: the simple noise scale, in examples, estimated from the last measured
             steps. It is not the same as the critical batch size.
-        gradient_norm: norm of the gradient in the last measured step; None if none was measured.
         seen_fraction: the fraction of the trainable parameters whose noise was measured.
         hint: what the noise scale suggests for the batch size.
     """
@@ -52,6 +51,5 @@ class MonitorReading:
     step: int
     batch_size: int | None
     gradient_noise_scale: Estimate
-    gradient_norm: float | None
     seen_fraction: float
     hint: Reason
