@@ -86,7 +86,7 @@ class LossSurface:
         self.weights: Vector = flat.cpu().numpy()  # all trainable parameters in a vector (P,)
 
     def gradient(self, weights: Vector) -> tuple[float, Vector]:
-        """Return the mean loss at `weights`, and its gradient with respect to the weights, shape (P,)."""
+        """Return the mean loss at `weights` and its gradient for the weights, shape (P,)."""
         flat = torch.from_numpy(weights).to(self._device)
         with torch.no_grad():
             pieces = flat.split(list(map(Tensor.numel, self._parameters)))
