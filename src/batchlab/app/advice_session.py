@@ -81,7 +81,7 @@ class AdviceSession:
         self._micro_batch_sizes: dict[int, int] = {}
         self._step_s: dict[int, float] = {}
         self._stage = ""
-        self._is_beginning = False  # Whether only the reference batch size is profiled so far.
+        self._is_beginning = False  # True until the other batch sizes are profiled.
 
     def carried_out(self) -> Advised:
         """Return the stored advice, or compute a new advice, with its study and profile."""

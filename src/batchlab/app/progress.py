@@ -50,7 +50,7 @@ class ProgressState(ProgressListener):
         self.runs = [f"now: {_trials_text(trials)}", f"why: {reason_text(why)}"]
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Store the configuration that is the best so far."""
+        """Store the configuration that leads at present."""
         best = "best so far: batch size {size} at learning rate {rate:rate}"
         self.lead = text(best, size=batch_size, rate=learning_rate)
 
@@ -93,7 +93,7 @@ _LONGEST_BAR = 30
 def progress_lines(state: ProgressState, width: int, *, ascii_only: bool = False) -> list[str]:
     """Return the lines of a progress display: the stage, a progress bar, and details if known.
 
-    The details are the best configuration so far and the current work. Lines are cut after `width`
+    The details are the leading configuration and the current work. Lines are cut after `width`
     characters.
     """
     lines = [stage_text(state), _bar_line(state, width, ascii_only=ascii_only)]

@@ -61,7 +61,7 @@ class Monitor:
         self._measured: _MeasuredStep | None = _MeasuredStep(self._layers)
 
     def close(self) -> None:
-        """Remove all hooks; the measurements so far are still available."""
+        """Remove all hooks; the measurements remain available."""
         if self._measured is not None:
             self._measured.remove()
             self._measured = None

@@ -65,7 +65,7 @@ class ProfileSearch:
     """
 
     probe: Probe
-    profile: Profile  # the profile with the points measured so far
+    profile: Profile  # the profile with all points measured until now
     _: KW_ONLY
     left_s: Callable[[], float]  # returns the remaining seconds of the budget
     listener: ProgressListener

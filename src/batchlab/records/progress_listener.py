@@ -27,7 +27,7 @@ class ProgressListener:
         """Announce the trials whose runs are awaited, and why the runs were requested."""
 
     def best(self, batch_size: int, learning_rate: float) -> None:
-        """Announce the batch size and learning rate of the best configuration so far."""
+        """Announce the batch size and learning rate of the configuration that leads at present."""
 
     def progress(self, *, done_fraction: float, left_s: float | None, text: str) -> None:
         """Announce the fraction of all runs that is done, and the seconds left if known.
