@@ -188,22 +188,22 @@ def _learning_rate(advice: Advice) -> Iterator[str]:
     whole, of_size = advice.gain, advice.gain_from_batch_size
     if advice.is_usual or advice.objective != "time" or tuned is None or named is None:
         return
-    if named.epochs is not None:
-        # The advice also changes the number of epochs, so what the learning rate gains is unknown.
-        return
     far, way = tuned.learning_rate / reference.learning_rate, "low"
     if far <= 1:
         far, way = 1 / far, "high"
-    if far < _FAR or whole.estimate is None or of_size.estimate is None:
+    # If the advice also changes the number of epochs, what the learning rate gains is unknown.
+    if far < _FAR or named.epochs is not None:
+        return
+    if whole.estimate is None or of_size.estimate is None or (whole.low or 0.0) <= 1:
         return
     rate_gains = whole.estimate / of_size.estimate
-    if rate_gains < _GAINS or whole.low is None or whole.low <= 1:
+    if rate_gains < _GAINS:
         return
     more = ""
-    if named.batch_size != reference.batch_size:
+    if (of_size.low or 0.0) > 1:
+        more = sentence("size_adds", size=named.batch_size, times=of_size.estimate)
+    elif named.batch_size != reference.batch_size:
         more = sentence("size_may_add")
-        if of_size.low is not None and of_size.low > 1:
-            more = sentence("size_adds", size=named.batch_size, times=of_size.estimate)
     yield sentence(
         "rate_far_off",
         far=float(f"{far:.1g}"),
@@ -278,9 +278,8 @@ def _seconds_for(row: AnswerRow, n: int) -> float:
 
 def _flat_set(advice: Advice) -> Iterator[str]:
     """Yield a sentence on other batch sizes that cost at most 1 + `delta` times the least cost."""
-    others = list(map(str, advice.flat_set))
-    if advice.named is not None and advice.named.batch_size in advice.flat_set:
-        others.remove(str(advice.named.batch_size))
+    named = advice.named
+    others = [str(size) for size in advice.flat_set if named is None or size != named.batch_size]
     if others and cost_quantity(advice) is not None:
         best = text(BEST_COST[advice.objective])
         yield sentence("as_good", share=advice.delta, best=best, sizes=listing(others))
@@ -340,8 +339,9 @@ _ID_CHARACTERS = 8  # length of a shortened study id; enough for a million studi
 def trained_model(advice: Advice, study: Study) -> list[Sentence]:
     """Return the command that writes the recommended configuration's model to a file, if any."""
     named = advice.named
+    # The user's own command saves its models itself.
     if named is None or study.workload.is_own_command:
-        return []  # the user's own command saves its models itself
+        return []
     if all(run.end is None for run in runs_of(advice, named)):
         return []
     words = sentence("writes_model", named=_name(named))
@@ -363,13 +363,11 @@ def _store_option(study: Study) -> list[str]:
     """Return the option `--store` of the command that started a study, if the command has it."""
     if not study.command.startswith("batchlab "):
         return []  # a call in Python
-    words = shlex.split(study.command.partition(" -- ")[0])
-    for word, value in zip(words, [*words[1:], ""], strict=True):
-        if word == "--store":
-            return [word, value]
-        if word.startswith("--store="):
-            return ["--store", word.removeprefix("--store=")]
-    return []
+    words = shlex.split(study.command.partition(" -- ")[0].replace("--store=", "--store "))
+    if "--store" not in words:
+        return []
+    place = words.index("--store")
+    return words[place : place + 2]
 
 
 def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:

@@ -165,23 +165,20 @@ class Table:
 
     def without(self, *keys: str) -> Table:
         """Return the table without the columns called `keys`."""
-        return self.at([i for i, column in enumerate(self.columns) if column.key not in keys])
-
-    def without_empty_columns(self) -> Table:
-        """Return the table without the columns that are unknown in every row."""
-        filled = []
-        for i, cells in enumerate(self.by_column):
-            if any(map(is_known, cells)):
-                filled.append(i)
-        return self.at(filled)
-
-    def at(self, places: Sequence[int]) -> Table:
-        """Return the table with only the columns at the given positions, in that order."""
+        places = [i for i, column in enumerate(self.columns) if column.key not in keys]
         return Table(
             caption=self.caption,
             columns=tuple(map(self.columns.__getitem__, places)),
             rows=tuple(tuple(map(row.__getitem__, places)) for row in self.rows),
         )
+
+    def without_empty_columns(self) -> Table:
+        """Return the table without the columns that are unknown in every row."""
+        empty = []
+        for column, cells in zip(self.columns, self.by_column, strict=True):
+            if not any(map(is_known, cells)):
+                empty.append(column.key)
+        return self.without(*empty)
 
 
 def is_known(value: TableCell) -> bool:
