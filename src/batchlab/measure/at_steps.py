@@ -23,7 +23,7 @@ from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
 from batchlab.measure.gradients import (
     batches_at,
     flat_gradient,
-    gradient_norm,
+    gradient_values,
     trainable_parameters,
     widened,
 )
@@ -158,8 +158,11 @@ _LOOKED_AT = 2000
 
 def _gradient_norm(moment: Moment) -> float | None:
     """Return the norm of the last step's gradient, or None if no parameter has a gradient."""
-    norm = gradient_norm(moment.model.parameters())
-    return None if norm is None else float(norm)
+    norms = []
+    for parameter in moment.model.parameters():
+        if parameter.grad is not None:
+            norms.append(torch.linalg.vector_norm(widened(gradient_values(parameter.grad))))
+    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else None
 
 
 def _distance(moment: Moment) -> float:

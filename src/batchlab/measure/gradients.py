@@ -1,4 +1,4 @@
-"""The gradient of a batch, the gradient's norm, and norms of single examples' gradients."""
+"""The gradient of a batch, and norms of single examples' gradients."""
 
 from __future__ import annotations
 
@@ -16,19 +16,17 @@ from batchlab.workload.definition import Batch, Workload
 
 
 def batch_gradient(workload: Workload, model: nn.Module, batch: Batch) -> Tensor:
-    """Return the gradient of the loss by all trainable parameters, shape (P,).
-
-    A parameter on which the loss does not depend has a gradient of 0.
-    """
-    parameters = trainable_parameters(model)
-    gradients = torch.autograd.grad(workload.loss(model, batch), parameters, allow_unused=True)
-    return flat_gradient(gradients, parameters)
+    """Return the gradient of the loss by all trainable parameters, shape (P,)."""
+    return accumulated_gradient(workload, model, [batch], [1.0])
 
 
 def accumulated_gradient(
     workload: Workload, model: nn.Module, batches: Sequence[Batch], shares: Sequence[float]
 ) -> Tensor:
-    """Return the sum of share × gradient over the batches, shape (P,), for P weights."""
+    """Return the sum of share × gradient over the batches, shape (P,), for P weights.
+
+    A parameter on which the loss does not depend has a gradient of 0.
+    """
     model.zero_grad()
     backward_of_parts(partial(workload.loss, model), batches, shares)
     parameters = trainable_parameters(model)
@@ -48,18 +46,6 @@ def flat_gradient(gradients: Sequence[Tensor | None], parameters: Sequence[nn.Pa
             gradient = torch.zeros_like(parameter)
         flat.append(widened(gradient.to_dense()).flatten())
     return torch.cat(flat)
-
-
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor | None:
-    """Return the Euclidean norm of the parameters' gradients, or None if there is no gradient."""
-    norms = []
-    for parameter in parameters:
-        if parameter.grad is not None:
-            norms.append(torch.linalg.vector_norm(widened(gradient_values(parameter.grad))))
-    if not norms:
-        return None
-    whole: Tensor = torch.linalg.vector_norm(torch.stack(norms))
-    return whole
 
 
 def gradient_values(gradient: Tensor) -> Tensor:
