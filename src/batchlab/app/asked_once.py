@@ -46,7 +46,13 @@ def completed(
     folder = facts.get("folder", Path()).absolute()
     config = folder / facts["config"] if "config" in facts else None
     takes = placeholders_of(facts["arguments"], config)
-    needs = _needed(name, takes, params)
+    needs = {"metric"}
+    if "learning_rate" in takes:
+        needs.add("learning_rate")
+    if name == "advise":
+        needs.add("batch_size")
+        if params.get("objective") == "quality" or takes & {"epochs", "steps"}:
+            needs.add("epochs")
     wanted = {"batch_size", "learning_rate", *needs} - facts.keys()
     arguments = facts["arguments"]
     in_code = defaults_in_code(arguments, folder)
@@ -125,19 +131,6 @@ def _trained_with_now(
         elif value and value > 0 and value % 1 == 0:
             trained_with[name] = int(value)
     return trained_with
-
-
-def _needed(name: str, takes: Collection[str], params: Mapping[str, Any]) -> set[str]:
-    """Return the facts about a user's script, such as "metric", that the command `name` needs."""
-    needs = {"metric"}
-    if "learning_rate" in takes:
-        needs.add("learning_rate")
-    if name != "advise":
-        return needs
-    needs.add("batch_size")
-    if params.get("objective") == "quality" or "epochs" in takes or "steps" in takes:
-        needs.add("epochs")
-    return needs
 
 
 def _is_clear(metric: str, facts: Mapping[str, Any]) -> bool:

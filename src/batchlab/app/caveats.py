@@ -55,9 +55,8 @@ def _origin_of_times(subject: Subject, here: Profile) -> Iterator[Reason]:
         yield Reason.of("times_of_machine", there=there)
     elif elsewhere is not None:
         yield Reason.of("profile_from_elsewhere", there=there, here=here.device_name)
-    if elsewhere is None:
-        return
-    if elsewhere.workload.workload_id != subject.summary.workload_id:
+    workload_id = subject.summary.workload_id
+    if elsewhere is not None and elsewhere.workload.workload_id != workload_id:
         yield Reason.of("profile_of_another_version")
 
 

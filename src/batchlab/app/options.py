@@ -53,10 +53,8 @@ def check_batch_norm(summary: WorkloadSummary, trial: Trial) -> None:
     """Refuse a trial in which a BatchNorm layer would get a micro-batch of one example."""
     if not summary.has_batch_norm:
         return
-    lasts = []
-    for rest in trial.plan.last_batch_sizes():
-        lasts.append((rest, trial.micro_batch_size))
-    for size, micro in [*trial.micro_batch_sizes.items(), *lasts]:
+    lasts = dict.fromkeys(trial.plan.last_batch_sizes(), trial.micro_batch_size)
+    for size, micro in (lasts | trial.micro_batch_sizes).items():
         if micro == 1 or size % micro == 1:
             raise BatchSizeError(
                 f"batch size {trial.batch_size}: a batch of {size} in micro-batches of {micro} has "

@@ -72,23 +72,19 @@ class Subject:
     def epochs(self) -> int | None:
         """The number of epochs of a run, or None if runs do not end after a number of epochs.
 
-        It is the requested number; else the number that the workload plans; else the default.
+        It is the requested number; else the number that the workload plans; else the default,
+        which is None if a script, the target or the budget ends the runs.
+
+        Raises:
+            UsageError: an advice on a script needs the number of epochs, which the user must give.
         """
         question = self.question
         if question.epochs is not None or question.steps is not None:
             return question.epochs
         if self.planned_epochs is not None:
             return self.planned_epochs
-        return self._usual_epochs()
-
-    def _usual_epochs(self) -> int | None:
-        """Return default epochs, or None if a script, the target or the budget ends the runs.
-
-        Raises:
-            UsageError: an advice on a script needs the number of epochs, which the user must give.
-        """
-        is_advice, is_script = self.question.name == "advise", not self.keeps_cadence
-        needs_epochs = self.has_shape or self.question.objective == "quality"
+        is_advice, is_script = question.name == "advise", not self.keeps_cadence
+        needs_epochs = self.has_shape or question.objective == "quality"
         if is_advice and is_script and needs_epochs:
             raise UsageError(
                 "the length of your training is not known; give --epochs, such as --epochs 10"
