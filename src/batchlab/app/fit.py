@@ -38,7 +38,11 @@ def fit(points: str | Path | Iterable[PointRow]) -> StepsToTargetFit:
         BatchlabError: the points cannot be read, or are too few for a law.
     """
     by_size: dict[int, dict[float | None, list[StepsObservation]]] = {}
-    for rate, run in _runs(points):
+    for place, row in _rows(points):
+        try:
+            rate, run = _number(row, "learning_rate"), _run(row)
+        except BatchlabError as error:
+            raise BatchlabError(f"{place}: {error}") from None
         by_size.setdefault(run.batch_size, {}).setdefault(rate, []).append(run)
     runs: list[StepsObservation] = []
     for _, by_rate in sorted(by_size.items()):
@@ -58,27 +62,13 @@ def _merit(runs: list[StepsObservation]) -> tuple[float, float]:
     return -len(logs) / len(runs), mean
 
 
-def _runs(
-    points: str | Path | Iterable[PointRow],
-) -> Iterator[tuple[float | None, StepsObservation]]:
-    """Yield the learning rate (None if unknown) and the steps to the target of each run."""
+def _rows(points: str | Path | Iterable[PointRow]) -> Iterator[tuple[str, PointRow]]:
+    """Yield each row with its place, such as "points.csv, line 4"."""
     if isinstance(points, str | Path):
-        name = str(points)
-        rows: Iterator[tuple[str, PointRow]] = _lines(Path(points))
-    else:
-        name = "points"
-        rows = ((f"row {number}", row) for number, row in enumerate(points, start=1))
-    for where, row in rows:
-        if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
-            missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
-            raise BatchlabError(
-                f"{name} has no column {missing}; it has {', '.join(row)}; name the columns in "
-                "the first line, separated by commas"
-            )
-        try:
-            yield _number(row, "learning_rate"), _run(row)
-        except BatchlabError as error:
-            raise BatchlabError(f"{name}, {where}: {error}") from None
+        yield from _lines(Path(points))
+        return
+    for number, row in enumerate(points, start=1):
+        yield f"points, row {number}", row
 
 
 def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
@@ -87,10 +77,10 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
             reader = csv.DictReader(file, skipinitialspace=True)
             reader.fieldnames = [column.strip() for column in reader.fieldnames or []]
             for row in reader:
-                where = f"line {reader.line_num}"
+                place = f"{path}, line {reader.line_num}"
                 if None in row:  # A number was written with a comma, such as 1,000.
-                    raise BatchlabError(f"{path}, {where}: it has more fields than the header")
-                yield where, row
+                    raise BatchlabError(f"{place}: it has more fields than the header")
+                yield place, row
     except FileNotFoundError:
         raise BatchlabError(f"there is no file {path}; give a CSV file with the points") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -98,6 +88,12 @@ def _lines(path: Path) -> Iterator[tuple[str, PointRow]]:
 
 
 def _run(row: PointRow) -> StepsObservation:
+    if "batch_size" not in row or not any(measure in row for measure in _MEASURES):
+        missing = "batch_size" if "batch_size" not in row else " or ".join(_MEASURES)
+        raise BatchlabError(
+            f"there is no column {missing}, only {', '.join(row)}; name the columns in the first "
+            f"line, separated by commas"
+        )
     batch_size = _number(row, "batch_size")
     if batch_size is None or batch_size != int(batch_size):
         raise BatchlabError(
