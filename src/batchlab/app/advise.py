@@ -146,13 +146,10 @@ def _check(subject: Subject) -> None:
         )
     # Each of these properties raises an error for an impossible batch size, epochs or target.
     _ = subject.reference, subject.candidates, subject.length
-    elsewhere = question.profile
-    if elsewhere is None:
-        return
-    profiled = elsewhere.workload
-    if (profiled.name, profiled.n_train) != (summary.name, summary.n_train):
+    elsewhere = question.profile and question.profile.workload
+    if elsewhere and (elsewhere.name, elsewhere.n_train) != (summary.name, summary.n_train):
         raise BatchlabError(
-            f"the profile is of workload {profiled.name!r} with {profiled.n_train} training "
+            f"the profile is of workload {elsewhere.name!r} with {elsewhere.n_train} training "
             f"examples, this is {summary.name!r} with {summary.n_train}; profile this one there"
         )
 

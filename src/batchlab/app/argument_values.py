@@ -190,15 +190,12 @@ def read_profile(source: Any) -> Profile:
 
     if isinstance(source, Profile):
         return source
-    path = Path(source)
     try:
-        content = path.read_bytes()
+        return Profile.from_json(Path(source).read_bytes())
     except OSError as error:
         raise BatchlabError(
-            f"profile {path}: it cannot be read ({error.strerror}); make one with batchlab profile "
-            f"--json > profile.json"
+            f"profile {source}: it cannot be read ({error.strerror}); make one with batchlab "
+            f"profile --json > profile.json"
         ) from error
-    try:
-        return Profile.from_json(content)
     except BatchlabError as error:
-        raise BatchlabError(f"profile {path}: {error}") from error
+        raise BatchlabError(f"profile {source}: {error}") from error

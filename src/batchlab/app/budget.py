@@ -21,12 +21,8 @@ class Budget:
         """Start the clock; work must end `reserved_s` seconds before the limit."""
         self.started_s = time.monotonic()
         self.seconds = seconds  # The limit; infinity if there is none.
-        self._reserved_s = reserved_s + RECORDING_S
-
-    @property
-    def work_s(self) -> float:
-        """The seconds after which child processes must have ended."""
-        return self.seconds - self._reserved_s
+        # The seconds after which child processes must have ended.
+        self.work_s = seconds - reserved_s - RECORDING_S
 
     def elapsed_s(self) -> float:
         """Return the seconds since this budget was created."""

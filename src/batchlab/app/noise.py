@@ -72,7 +72,6 @@ def noise_along(question: Request) -> Noise:
     subject.look(lambda: _last_step(subject, subject.reference, steps))
     (trial,) = checked_trials(subject)
     measured_steps = geometric_steps(_last_step(subject, trial, steps))
-    surroundings = environment()
     points, stopped = _measured(subject, trial, measured_steps)
     return Noise(
         workload=NoiseWorkload(
@@ -83,7 +82,7 @@ def noise_along(question: Request) -> Noise:
             learning_rate=trial.learning_rate,
         ),
         device=trial.device,
-        environment=surroundings,
+        environment=environment(),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         along=points,
         steps=measured_steps,

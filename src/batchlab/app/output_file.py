@@ -76,9 +76,8 @@ def write_output_files(path: Path, contents: Mapping[str, bytes]) -> tuple[Path,
     Raises:
         BatchlabError: a file cannot be written.
     """
-    files = {}
-    for name, c in contents.items():
-        files[path.with_name(f"{path.stem}-{name}{path.suffix}")] = c
-    for file, content in files.items():
-        write_output_file(file, content)
+    files = []
+    for name, content in contents.items():
+        files.append(path.with_name(f"{path.stem}-{name}{path.suffix}"))
+        write_output_file(files[-1], content)
     return tuple(files)
