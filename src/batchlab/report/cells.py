@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from functools import partial
+from operator import attrgetter, itemgetter
 
 from batchlab.belief.cells import Cell, cells, chosen_cells, held_out_split
 from batchlab.belief.equal_budget import EqualBudget
@@ -49,17 +50,12 @@ def cell_fields(cell: Cell) -> Row:
     """Return the fields that identify a configuration in chart rows: plan, batch size or both."""
     if isinstance(cell.kind, int):
         return {"batch_size": cell.kind}
-    if cell.kind == "grow":
-        return {"plan": cell.kind}
     return {"plan": cell.kind, "batch_size": cell.batch_size}
 
 
 def figure_looks(study: Study) -> tuple[SizeLook, ...]:
     """Return the color, dash and shape of each batch size and plan of a study."""
-    plans = []
-    for cell in chosen_cells(study):
-        if isinstance(cell.kind, str):
-            plans.append(cell.kind)
+    plans = [cell.kind for cell in chosen_cells(study) if isinstance(cell.kind, str)]
     return looks(study.batch_sizes, n_train=study.workload.n_train, plans=plans)
 
 
@@ -143,9 +139,7 @@ def observations_table(study: Study) -> Table:
     identity = ("trial_id", "batch_size", "learning_rate", "seed")
     place = ("epoch", "step", "samples", "train_s", "eval_s", "equal_time_s")
     columns = tuple(map(Column, (*identity, *place, "split", "metric", "value")))
-    rows: list[tuple[CellValue, ...]] = []
-    for record in study.records:
-        rows += _observations(study, record)
+    rows = itertools.chain.from_iterable(map(partial(_observations, study), study.records))
     return Table(
         caption="One row per observation, joined by trial_id", columns=columns, rows=tuple(rows)
     )
@@ -298,14 +292,11 @@ def _framed(rows: Sequence[Row]) -> list[Row]:
     def line(row: Row) -> object:
         return row.get("plan"), row.get("batch_size")
 
-    def epoch(row: Row) -> float:
-        return float(row["epoch"] or 0.0)
-
-    longest = max(map(epoch, rows), default=0.0)
+    longest = max(map(itemgetter("epoch"), rows), default=0.0)
     curves = rows_of_kinds(rows, "curve")
     last = dict(zip(map(line, curves), curves, strict=True))
-    whole = [key for key, row in last.items() if epoch(row) >= _WHOLE * longest]
-    later = [row for row in rows if epoch(row) >= _FIRST * longest]
+    whole = [key for key, row in last.items() if row["epoch"] >= _WHOLE * longest]
+    later = [row for row in rows if row["epoch"] >= _FIRST * longest]
     return [*last.values(), *(row for row in later if line(row) in whole)]
 
 
@@ -317,12 +308,12 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
     """
     for cell, (split, metric) in itertools.product(cells, shown):
         name: Row = {**cell_fields(cell), "split": split, "metric": metric}
-        by_seed = [dict(_by_step(record, split, metric)) for record in cell.ended_well]
+        by_seed = [_by_step(record, split, metric) for record in cell.ended_well]
         mean = mean_rows(cell, name, by_seed, train_s)
         yield from mean
         for record in cell.records:
-            averaged_to = int(mean[-1]["step"] or 0) if mean and record.ended_well else 0
-            values = dict(_by_step(record, split, metric))
+            averaged_to = mean[-1]["step"] if mean and record.ended_well else 0
+            values = _by_step(record, split, metric)
             alone = [step for step in values if step >= max(averaged_to, 1)]
             if alone == [averaged_to]:
                 continue
@@ -333,9 +324,8 @@ def _curve_rows(cells: Sequence[Cell], shown: Sequence[Shown], train_s: TrainS) 
                 yield {**line, **place, "marked": is_end}
 
 
-def _by_step(record: TrialRecord, split: Split, metric: str) -> Iterator[tuple[int, float]]:
-    for evaluation, value in record.curve(split, metric):
-        yield evaluation.step, value
+def _by_step(record: TrialRecord, split: Split, metric: str) -> dict[int, float]:
+    return {evaluation.step: value for evaluation, value in record.curve(split, metric)}
 
 
 def _curve_notes(study: Study, cells: Sequence[Cell], panels: Sequence[Panel]) -> Iterator[str]:
@@ -439,7 +429,7 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     dashed = term_text(held_out or "train")
     title = f"final {label_text(metric)}: train solid, {dashed} dashed"
     panels = [Panel("e-gap", title, metric, rows, is_metric=True)]
-    if len(panels[0].series) < 2:
+    if len({row["series"] for row in rows}) < 2:
         panels = []
     notes = ("Marks: means over seeds. Bars: their range.",)
     return Figure("e", "gap", "Training and held-out data", panels, notes=notes)

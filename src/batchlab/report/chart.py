@@ -24,6 +24,7 @@ from typing import Any, Literal
 
 import vl_convert
 
+from batchlab.laws.mean import known
 from batchlab.records.quantities import FRACTION_METRICS
 from batchlab.report.figure import (
     Figure,
@@ -39,7 +40,6 @@ from batchlab.report.figure import (
 from batchlab.report.text import axis_text, label_text, shown_quantity
 
 Spec = dict[str, Any]
-_SERIES_DASHES = [[1, 0], [6, 3]]
 # CSS variables, so that a page uses the reader's color scheme.
 _INK, _FAINT, _GROUND = "var(--text)", "var(--grid)", "var(--ground)"
 _ALIGN, _DOWN = {"expr": "datum.align"}, {"expr": "datum.down"}
@@ -88,13 +88,6 @@ _LAYERS: tuple[tuple[str, str, Spec, str], ...] = (
 def plot(panel: Panel, looks: Sequence[SizeLook]) -> Spec:
     """Return the Vega-Lite specification of a panel, without width and height."""
     encodings = _ENCODINGS | _size_encodings(looks)
-    # Vega-Lite uses one assignment of dashes to series for all panels of an image. So a panel with
-    # one series, which needs no dashes, must not define it.
-    encodings["of_series"] = {}
-    if len(panel.series) > 1:
-        scale = {"domain": panel.series, "range": _SERIES_DASHES}
-        dash = {"field": "series", "type": "nominal", "legend": None, "scale": scale}
-        encodings["of_series"] = {"strokeDash": dash}
     axes = {
         "x": _horizontal_axis(panel),
         "y": value_axis(panel.quantity, panel.frame or panel.rows, is_metric=panel.is_metric),
@@ -154,6 +147,16 @@ _ENCODINGS: dict[str, Spec] = {
     "whole_width": {"x": {"value": 0}, "x2": {"value": "width"}},
     "at_right": {"x": {"value": "width"}},
     "by_series": {"detail": {"field": "series", "type": "nominal"}},
+    # The first series is drawn solid, the second dashed.
+    "of_series": {
+        "strokeDash": {
+            "field": "series",
+            "type": "nominal",
+            "legend": None,
+            "sort": None,
+            "scale": {"range": [[1, 0], [6, 3]]},
+        }
+    },
     "by_run": {"detail": {"field": "run", "type": "nominal"}},
     "text": {"text": {"field": "text", "type": "nominal"}},
     # A text for each point, which a browser shows on hovering.
@@ -238,12 +241,9 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     difference on a linear axis, unless small values, such as the last values of a loss, would then
     be hidden. A linear axis has empty space at its ends, so that no mark lies on the frame.
     """
-    values: list[float] = []
     framed = [row for row in rows if row["kind"] != "lone"] or rows
-    for row, field in itertools.product(framed, ("mean", "low", "high")):
-        value = row.get(field)
-        if value is not None:
-            values.append(float(value))
+    fields = itertools.product(framed, ("mean", "low", "high"))
+    values = known(row.get(field) for row, field in fields)
     low, high = min(values, default=0.0), max(values, default=1.0)
     if low == high:
         room = abs(low) * 0.05 or 0.5
@@ -258,8 +258,7 @@ def value_axis(quantity: str, rows: Sequence[Row], *, is_metric: bool = False) -
     ends = [low and low - _ROOM_BELOW * span, high and high + _ROOM_ABOVE * span]
     if quantity in FRACTION_METRICS and 0 <= low and high <= 1:
         ends = [max(ends[0], 0.0), min(ends[1], 1.0)]
-        percent = "datum.label === '' ? '' : format(100 * datum.value, '~g') + ' %'"
-        axis |= {"labelExpr": percent}
+        axis["labelExpr"] = "datum.label === '' ? '' : format(100 * datum.value, '~g') + ' %'"
     scale = {"domain": ends, "type": "linear", "zero": False}
     return _quantitative("mean", scale, axis)
 
@@ -307,12 +306,10 @@ def paper_svg(
     specs = [plot(panel, looks) | size | {"title": panel.title} for panel in panels]
     # Three panels per row (train, validation, test), but two if there are four (no validation).
     in_a_row = 2 if len(specs) == 4 else 3
-    rows = []
-    for i in range(0, len(specs), in_a_row):
-        rows.append({"hconcat": specs[i : i + in_a_row]})
     legend = _CONFIG["legend"] | {"disable": False}
     config = _CONFIG | {"legend": legend, "background": "white"}
-    svg = _svg({"vconcat": rows, "title": title, "config": config}, prefix=prefix)
+    whole = {"concat": specs, "columns": in_a_row, "title": title, "config": config}
+    svg = _svg(whole, prefix=prefix)
     for look in looks:
         svg = svg.replace(f"var({look.css_name})", look.light)
     for variable, color in ((_INK, "#1b1f24"), (_FAINT, "#d5d9df"), (_GROUND, "#ffffff")):

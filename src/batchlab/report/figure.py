@@ -21,7 +21,7 @@ from batchlab.report.text import label_text, quantity_text, range_text, size_tex
 from batchlab.words.catalogue import sentence, term_text, text
 
 T = TypeVar("T")
-Row = dict[str, CellValue | bool]
+Row = dict[str, Any]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 # The kinds of rows that only annotate a chart.
 _ASIDE = ("level", "span", "rule")
@@ -65,12 +65,6 @@ class Panel:
         """
         places = {row.get(self.axis) for row in self.rows if row["kind"] not in _ASIDE}
         return len(places) > (self.axis in _SIDE_BY_SIDE)
-
-    @property
-    def series(self) -> list[str]:
-        """The names of the lines that connect means, in order; each line has its own dashes."""
-        means = [row for row in rows_of_kinds(self.rows, "mean") if "series" in row]
-        return list(dict.fromkeys(str(row["series"]) for row in means))
 
     @property
     def alternative(self) -> str:
