@@ -166,8 +166,6 @@ def _noise_table(noise: Noise) -> Table:
     def epochs(point: NoisePoint) -> float:
         return point.samples / noise.workload.n_train
 
-    grad_sq = attrgetter("gradient_norm_squared.estimate")
-    trace = attrgetter("noise_trace.estimate")
     workload = noise.workload
     rate = number_text(workload.learning_rate, "rate")
     return table_of(
@@ -177,8 +175,14 @@ def _noise_table(noise: Noise) -> Table:
         Column("step"),
         Column("epoch", "epochs_to_target", "epochs", of=epochs, is_minor=True),
         Column("gradient_noise_scale", "critical_batch_size", "noise scale"),
-        Column("grad_sq", "ratio", "|G|²", of=grad_sq, is_minor=True),
-        Column("trace", "ratio", "tr Σ", of=trace, is_minor=True),
+        Column(
+            "grad_sq",
+            "ratio",
+            "|G|²",
+            of=attrgetter("gradient_norm_squared.estimate"),
+            is_minor=True,
+        ),
+        Column("trace", "ratio", "tr Σ", of=attrgetter("noise_trace.estimate"), is_minor=True),
         Column("n_examples", "step", text("examples"), is_minor=True),
     ).without_empty_columns()
 

@@ -223,10 +223,6 @@ def sweep_table(study: Study) -> Table:
     by_budget, metric, minor = evidence.by_budget, evidence.metric, partial(Column, is_minor=True)
     best = by_budget["epochs"].ranked[0].kind if "epochs" in by_budget else None
 
-    def step_s(cell: Cell) -> float | None:
-        timing = study.timing(cell.kind) if isinstance(cell.kind, int) else None
-        return None if timing is None else timing.step_s
-
     def peak_bytes(cell: Cell) -> int | None:
         return study.peak_bytes(cell.kind) if isinstance(cell.kind, int) else None
 
@@ -253,10 +249,15 @@ def sweep_table(study: Study) -> Table:
         Column("learning_rate", label="rate", of=attrgetter("shown_rate")),
         *columns,
         Column("equal_time_s", label="time", of=partial(mean_train_s, study)),
-        minor("step_s", label="step", of=step_s),
+        minor("step_s", label="step", of=lambda cell: _step_s(study, cell.kind)),
         minor("peak_bytes", label="memory", of=peak_bytes),
         minor("n", label="seeds", of=lambda cell: len(cell.ended_well)),
     ).without_empty_columns()
+
+
+def _step_s(study: Study, kind: Kind) -> float | None:
+    timing = study.timing(kind) if isinstance(kind, int) else None
+    return None if timing is None else timing.step_s
 
 
 def mean_train_s(study: Study, cell: Cell) -> float | None:
@@ -319,24 +320,20 @@ def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> Tria
     for split in SPLITS:
         if any(score.split == split for e in record.evaluations for score in e.scores):
             final[split] = {m.name: final_of(record, split, m.name, m.better) for m in metrics}
-    unknown = ("step_s", "steps_to_target", "samples_to_target", "crossing", "generalization_gap")
-    values: dict[str, Any] = dict.fromkeys(unknown) | {
+    crossing = study.target and record.crossing(study.target)
+    values: dict[str, Any] = {
         "status": status_text(record),
+        "step_s": _step_s(study, kind_of(record.trial)),
         "target": study.target,
+        "crossing": crossing,
+        "steps_to_target": crossing and crossing.step,
+        "samples_to_target": crossing and crossing.samples,
         "resumed_from_step": record.resumed_from_steps,
         "plateau": plateau.verdict,
         "plateau_epoch": plateau.epoch,
         "final": final,
+        "generalization_gap": held_out and final_gap(record, held_out, metrics[0].name),
     }
-    timing = study.timing(record.trial.batch_size)
-    if timing is not None and not record.trial.stages:
-        values["step_s"] = timing.step_s
-    if study.target is not None:
-        crossing = values["crossing"] = record.crossing(study.target)
-        if crossing is not None:
-            values |= {"steps_to_target": crossing.step, "samples_to_target": crossing.samples}
-    if held_out is not None:
-        values["generalization_gap"] = final_gap(record, held_out, metrics[0].name)
     # Copy every other field from the attribute of the record or trial with the same name.
     for name in TrialDocument.__struct_fields__:
         if name not in values:
@@ -353,9 +350,6 @@ def trials_table(study: Study) -> Table:
     def final(split: Split, name: str) -> Column:
         label, key = split_label(split, name), f"{split}_{name}"
         return Column(key, name, label, of=lambda trial: trial.final.get(split, {}).get(name))
-
-    def rate(trial: TrialDocument) -> float | None:
-        return shown_rate(study, records[trial.trial_id].trial)
 
     def why(trial: TrialDocument) -> str:
         record = records[trial.trial_id]
@@ -374,7 +368,7 @@ def trials_table(study: Study) -> Table:
         Column("batch_mode", label="mode"),
         Column("batch_size"),
         Column("micro_batch_size", label="micro-batch size"),
-        Column("learning_rate", of=rate),
+        Column("learning_rate", of=partial(shown_rate, study)),
         Column("plan", of=plan),
         Column("seed"),
         Column("epochs", "epoch", "epochs", of=lambda trial: round(trial.epochs, 4)),
