@@ -94,10 +94,7 @@ def _size_text(profile: Profile, point: ProfilePoint) -> str:
 
 def _problems(profile: Profile) -> Iterator[str]:
     """Yield notes on failed sizes, sizes not tried, and evaluations during timed steps."""
-    failed = []
-    for point in profile.points:
-        if not (point.ran or point.is_untimed):
-            failed.append(point)
+    failed = [point for point in profile.points if not (point.ran or point.is_untimed)]
     if failed:
         size, *others = map(partial(_size_text, profile), failed)
         yield f"Did not run: {', '.join([f'{size} ({clause(failed[0].reason)})', *others])}."
@@ -151,10 +148,6 @@ def _memory_note(profile: Profile) -> str:
 
 # ---- gradient noise along a training
 
-# The noise of a batch gradient is called small if its mean square is at most this fraction of the
-# squared norm |G|² of the gradient of all examples.
-_HARDLY_NOISE = 0.1
-
 
 def noise_section(noise: Noise) -> Section:
     """Report what gradient noise means for the batch size, with a table by step and notes."""
@@ -206,8 +199,6 @@ def _noise_title(noise: Noise) -> str:
     # Examples are drawn without replacement. Correct for this, so that the full batch has no noise.
     n_train = noise.workload.n_train
     ratio = scale.estimate / size * (n_train - size) / max(1, n_train - 1)
-    if ratio <= _HARDLY_NOISE:
-        return sentence("noise_is_small", step=step, scale=scale.estimate, size=size)
     share = ratio / (1 + ratio)
     return sentence("noise_of_batch", step=step, scale=scale.estimate, size=size, share=share)
 
@@ -397,9 +388,9 @@ def _facts(comparison: Comparison) -> Iterator[str]:
         if any(row.quantity == "step_s" and row.verdict == "differs" for row in comparison.figures):
             yield sentence("machine_was_slower")
     if comparison.target is not None:
-        metric, value = comparison.target.metric, comparison.target.value
-        shown = quantity_text(metric, value)
-        yield f"Target of steps and time: {metric} {shown}."
+        metric = comparison.target.metric
+        value = quantity_text(metric, comparison.target.value)
+        yield f"Target of steps and time: {metric} {value}."
 
 
 def _comparison_table(comparison: Comparison) -> Table:
