@@ -185,9 +185,9 @@ def _of_sweep(study: Study) -> Lines:
     yield f"headline: {headline}"
     yield f"lead: {lead}"
     yield trial_counts(study)
-    yield from (f"{found.topic}: {found}" for found in sentences(study))
+    yield from (f"{found.topic}: {found.text}" for found in sentences(study))
     for claim in claim_sentences(Evidence.of(study)):
-        yield f"{claim.topic} [{claim.verdict}]: {claim}"
+        yield f"{claim.topic} [{claim.verdict}]: {claim.text}"
 
 
 # ---- advices
@@ -211,7 +211,7 @@ ADVICES: dict[str, Callable[[], Advice]] = {
 def _of_advice(advice: Advice) -> Lines:
     study = advice_study(advice)
     for found in (*advice_sentences(advice), *trained_model(advice, study)):
-        yield f"{found.topic}: {found} {found.command}".rstrip()
+        yield f"{found.topic}: {found.text} {found.command}".rstrip()
     yield cost_text(advice)
 
 
@@ -324,7 +324,7 @@ def _of_cases() -> Lines:
     for case, (topic, advice) in CASES.items():
         sentences = (*advice_sentences(advice), *trained_model(advice, study))
         told = {found.topic: found for found in sentences}
-        said = f"{told[topic]} {told[topic].command}".strip() if topic in told else "nothing"
+        said = f"{told[topic].text} {told[topic].command}".strip() if topic in told else "nothing"
         yield f"{topic}, {case}: {said}"
 
 

@@ -12,7 +12,7 @@ from batchlab.belief.cells import Cell, deciding_split, in_order
 from batchlab.measure.profile import Profile
 from batchlab.records.estimate import Estimate
 from batchlab.records.study import Study
-from batchlab.records.trial import Trial
+from batchlab.records.trial import Trial, TrialRecord
 from batchlab.report.advice_rows import (
     BEST_COST,
     AnswerRow,
@@ -75,12 +75,12 @@ def whole_trainings(advice: Advice, study: Study) -> Study:
     for run in advice.tried:
         if run.end is not None and run.epochs is None:
             whole.add((variant_of(run), run.learning_rate, run.seed))
-    records = []
-    for record in study.records:
+
+    def is_whole(record: TrialRecord) -> bool:
         trial = record.trial
-        if (advice.variant(trial), trial.learning_rate, trial.seed) in whole:
-            records.append(record)
-    return replace(study, records=tuple(records))
+        return (advice.variant(trial), trial.learning_rate, trial.seed) in whole
+
+    return replace(study, records=tuple(filter(is_whole, study.records)))
 
 
 def trained_cells(advice: Advice, study: Study) -> tuple[Cell, ...]:

@@ -17,6 +17,7 @@ from batchlab.advice.advice import (
     is_same_rate,
     variant_of,
 )
+from batchlab.laws.mean import known
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.quantities import Better
 from batchlab.report.table import NAMED, Column, Table, TableCell, table_of
@@ -29,15 +30,12 @@ _NOT_TRAINED = Estimate.cannot_tell(Reason.of("not_trained"))
 
 def runs_of(advice: Advice, at: Configuration | Candidate) -> list[RateTried]:
     """Return the runs that trained a configuration, over all seeds."""
-    return [run for run in advice.tried if _is_at(run, at)]
+    return list(filter(partial(_is_at, at=at), advice.tried))
 
 
 def believed_at(advice: Advice, at: Configuration | Candidate) -> Believed | None:
     """Return what all runs together predict for a configuration, or None without a prediction."""
-    for believed in advice.believed:
-        if _is_at(believed, at):
-            return believed
-    return None
+    return next(filter(partial(_is_at, at=at), advice.believed), None)
 
 
 def _is_at(one: RateTried | Believed | Configuration, at: Configuration | Candidate) -> bool:
@@ -54,10 +52,7 @@ def believed_by_size(advice: Advice) -> dict[int, Believed]:
     """
     by_size = {}
     for candidate in advice.candidates:
-        of_size = []
-        for one in advice.believed:
-            if one.batch_size == candidate.batch_size:
-                of_size.append(one)
+        of_size = [one for one in advice.believed if one.batch_size == candidate.batch_size]
         if of_size:
             by_size[candidate.batch_size] = believed_at(advice, candidate) or of_size[0]
     return by_size
@@ -113,10 +108,7 @@ def _row_at(advice: Advice, candidate: Candidate, at: Configuration) -> AnswerRo
         cost = _cost(advice, candidate, believed, runs)
     if believed is not None and believed.end.n:
         end = believed.end
-    tests = []
-    for run in runs:
-        if run.end is not None and run.end_test is not None:
-            tests.append(run.end_test)
+    tests = known(run.end_test for run in runs if run.end is not None)
     if tests:
         end_test = statistics.fmean(tests)
     return AnswerRow(at=at, candidate=candidate, runs=runs, end=end, end_test=end_test, cost=cost)
@@ -272,17 +264,15 @@ def untried_text(advice: Advice) -> str:
     failed: dict[str, list[Candidate]] = {}  # batch sizes that failed, by the code of the reason
     for row in answer_rows(advice):
         candidate = row.candidate
-        if row.is_tried:
-            continue
-        if candidate.fits:
+        if candidate.fits and not row.is_tried:
             timed.append(str(candidate.batch_size))
-        elif candidate.note:
+        elif candidate.note and not row.is_tried:
             failed.setdefault(candidate.note.code, []).append(candidate)
     texts = []
     if timed:
         texts.append(f"Timed only: {', '.join(timed)}.")
     for candidates in failed.values():
-        sizes = ", ".join(str(candidate.batch_size) for candidate in candidates)
+        sizes = ", ".join(map(str, map(attrgetter("batch_size"), candidates)))
         reason = candidates[0].note
         if reason != advice.reason:  # do not repeat a reason that the answer gives
             sizes += f" ({clause(reason)})"

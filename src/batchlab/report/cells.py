@@ -363,7 +363,7 @@ def rates_figure(
     """
     tried = [cell for cell in cells(study) if isinstance(cell.kind, int)]
     rows: list[Row] = []
-    if study.workload.takes_rate and len({cell.learning_rate for cell in tried}) > 1:
+    if study.workload.takes_rate and len(set(map(attrgetter("learning_rate"), tried))) > 1:
         rows += _rule_rows(best, start)
         if len(believed) > 1:
             for size, rate in believed.items():
@@ -429,7 +429,7 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
     dashed = term_text(held_out or "train")
     title = f"final {label_text(metric)}: train solid, {dashed} dashed"
     panels = [Panel("e-gap", title, metric, rows, is_metric=True)]
-    if len({row["series"] for row in rows}) < 2:
+    if len(set(map(itemgetter("series"), rows))) < 2:
         panels = []
     notes = ("Marks: means over seeds. Bars: their range.",)
     return Figure("e", "gap", "Training and held-out data", panels, notes=notes)
@@ -437,11 +437,11 @@ def gap_figure(study: Study, cells: Sequence[Cell]) -> Figure:
 
 def _gap_rows(study: Study, cells: Sequence[Cell]) -> Iterator[Row]:
     held_out = held_out_split(study)
-    for split in ("train", held_out):  # train first, because the first line is drawn solid
-        for cell in cells:
-            if split is None or isinstance(cell.kind, str):
-                continue  # a plan can't be shown on an axis of batch sizes
-            values = cell.final(study, split)
-            if values:
-                at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.shown_rate}
-                yield from size_rows(at | {"series": split}, values)
+    # Train comes first, because the first line is drawn solid.
+    for split, cell in itertools.product(("train", held_out), cells):
+        if split is None or isinstance(cell.kind, str):
+            continue  # a plan can't be shown on an axis of batch sizes
+        values = cell.final(study, split)
+        if values:
+            at: Row = {"batch_size": cell.batch_size, "learning_rate": cell.shown_rate}
+            yield from size_rows(at | {"series": split}, values)

@@ -383,8 +383,6 @@ def figure_images(
         for view, panels in figure.views.items():
             name = f"{figure.key}-{view or figure.name}"
             svg = paper_svg(panels, looks, title=title, prefix=figure.key)
-            if image_format == "png":
-                images[name] = bytes(vl_convert.svg_to_png(svg, scale=2))
-            else:
-                images[name] = svg.encode()
+            is_png = image_format == "png"
+            images[name] = vl_convert.svg_to_png(svg, scale=2) if is_png else svg.encode()
     return images

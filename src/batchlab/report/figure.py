@@ -260,15 +260,15 @@ class SizeLook:
         return f"--batch-{self.kind}"
 
 
-# A style has the fields `light`, `dark`, `dash` and `shape` of a `SizeLook`.
-_Style = tuple[str, str, tuple[int, ...], str]
+# A style has the fields `light`, `dark` and `shape` of a `SizeLook`, and then `dash`.
+_Style = tuple[tuple[str, str, str], tuple[int, ...]]
 # The full batch and three batch sizes have the same style in all reports: the full batch is gray,
 # 64 is orange, 256 green and 1024 lilac.
-_FULL: _Style = ("#3F4650", "#E3E7EC", (9, 3, 2, 3), "diamond")
+_FULL: _Style = (("#3F4650", "#E3E7EC", "diamond"), (9, 3, 2, 3))
 _FIXED: dict[int, _Style] = {
-    64: ("#D06000", "#FF9A3D", (), "circle"),
-    256: ("#0E8A5F", "#2FC08A", (7, 3), "square"),
-    1024: ("#A274D6", "#C9A8F5", (2, 2), "triangle-up"),
+    64: (("#D06000", "#FF9A3D", "circle"), ()),
+    256: (("#0E8A5F", "#2FC08A", "square"), (7, 3)),
+    1024: (("#A274D6", "#C9A8F5", "triangle-up"), (2, 2)),
 }
 # (color on white, color on dark, shape). The colors were found by search: any two differ by at
 # least 16 (CIE 1976), also in color-blind vision (Machado et al. 2009), and each has a contrast of
@@ -299,10 +299,7 @@ def looks(
     others = zip(itertools.cycle(_OTHERS), itertools.cycle(_OTHER_DASHES), strict=False)
     shown: list[SizeLook] = []
     for kind in [*sizes, *plans]:
-        if kind in fixed:
-            light, dark, dash, shape = fixed[kind]
-        else:
-            (light, dark, shape), dash = next(others)
+        (light, dark, shape), dash = fixed.get(kind) or next(others)
         label = size_text(kind, n_train) if isinstance(kind, int) else term_text(kind)
         look = SizeLook(kind=kind, label=label, light=light, dark=dark, dash=dash, shape=shape)
         shown.append(look)

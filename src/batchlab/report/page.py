@@ -70,7 +70,7 @@ def study_facts(study: Study) -> list[tuple[str, object]]:
         ("trainable parameters", str(workload.n_parameters)),
         ("metrics", ", ".join(metrics)),
         *workload.settings,
-        *(("odd when it was checked", warning) for warning in workload.warnings),
+        *zip(itertools.repeat("odd when it was checked"), workload.warnings, strict=False),
         *study.environment,
         ("report", f"batchlab {__version__}"),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from itertools import filterfalse
 from operator import attrgetter, itemgetter
 from statistics import fmean
 from typing import Any
@@ -123,7 +124,7 @@ def _basis_text(evidence: Evidence) -> str:
 def _rates_text(study: Study) -> str:
     if not study.workload.takes_rate:
         return "at the learning rate of the command"
-    trained = {(cell.kind, cell.learning_rate) for cell in cells(study)}
+    trained = set(map(attrgetter("kind", "learning_rate"), cells(study)))
     if len(trained) > len(set(map(itemgetter(0), trained))):
         return f"at the best learning rate of each on {term_text(deciding_split(study))} data"
     rates = set(map(itemgetter(1), trained))
@@ -141,16 +142,14 @@ def _rates_text(study: Study) -> str:
 def sentences(study: Study) -> tuple[Sentence, ...]:
     """Return the findings of a study other than its conclusion, the most important first."""
     evidence = Evidence.of(study)
-    notes = [*_failed(study)]
-    if evidence.cells:
-        notes += [*_edges(study), *_other_budgets(evidence)]
-        if not has_plans(evidence.cells):
-            notes += _epochs(evidence)
-    return tuple(notes)
+    notes = (*_failed(study), *_edges(study), *_other_budgets(evidence))
+    if has_plans(evidence.cells):
+        return notes
+    return (*notes, *_epochs(evidence))
 
 
 def _failed(study: Study) -> Iterator[Sentence]:
-    failed = [record for record in study.records if not record.ended_well]
+    failed = list(filterfalse(attrgetter("ended_well"), study.records))
     if not failed:
         return
     first = failed[0]
@@ -310,11 +309,11 @@ class TrialDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 def trial_documents(study: Study) -> tuple[TrialDocument, ...]:
     """Return every trial as `--json` prints it."""
-    by_id = plateaus(study)
-    return tuple(_document(study, record, by_id[record.trial.trial_id]) for record in study.records)
+    return tuple(map(partial(_document, study), study.records))
 
 
-def _document(study: Study, record: TrialRecord, plateau: MetricPlateau) -> TrialDocument:
+def _document(study: Study, record: TrialRecord) -> TrialDocument:
+    plateau = plateaus(study)[record.trial.trial_id]
     metrics, held_out = study.workload.metrics, held_out_split(study)
     final: dict[str, dict[str, float | None]] = {}
     for split in SPLITS:

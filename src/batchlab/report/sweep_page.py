@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 
 from batchlab.advice.advice import Source
@@ -101,9 +102,9 @@ def text_report(study: Study) -> str:
     if shown.table is not None:
         hidden = {"generalization_gap", "test"} - {budget_split(study)}
         shown = replace(shown, table=shown.table.without(*hidden))
-    notes = list(map(str, sentences(study)[:MOST_NOTES]))
-    notes += claims_text(Evidence.of(study))
-    said = sections_text((shown, Section(facts=tuple(notes))))
+    notes = map(attrgetter("text"), sentences(study)[:MOST_NOTES])
+    facts = (*notes, *claims_text(Evidence.of(study)))
+    said = sections_text((shown, Section(facts=facts)))
     return f"{said}\n{trial_counts(study)}\nCommand: {study.command}\n"
 
 
@@ -215,13 +216,12 @@ def _machine_figure(study: Study) -> Figure:
     times: list[Row] = []
     peaks: list[Row] = []
     for size in study.batch_sizes:
-        at: Row = {"batch_size": size}
         timing, peak = study.timing(size), study.peak_bytes(size)
         if timing is not None:
             blocks = [block_s / timing.block_steps for block_s in timing.block_s]
-            times += size_rows(at, blocks, timing.step_s)
+            times += size_rows({"batch_size": size}, blocks, timing.step_s)
         if peak:
-            peaks += size_rows(at, (peak,))
+            peaks += size_rows({"batch_size": size}, (peak,))
     memory = "the peak of the process above an idle one" if peaks else "not reported by this device"
     return machine_figure(times, peaks, (*_step_time_notes(study), f"Memory: {memory}."))
 
@@ -230,10 +230,9 @@ def _step_time_notes(study: Study) -> Iterator[str]:
     if not study.timings:
         yield text("Step time: not measured separately.")
         return
-    devices = ", ".join(sorted({timing.device for timing in study.timings}))
-    threads = ", ".join(map(str, sorted({timing.threads for timing in study.timings})))
-    where = text(" on {devices}, threads: {threads}", devices=devices, threads=threads)
-    yield sentence("ran_alone", where=where)
+    devices = ", ".join(sorted(set(map(attrgetter("device"), study.timings))))
+    threads = ", ".join(map(str, sorted(set(map(attrgetter("threads"), study.timings)))))
+    yield sentence("ran_alone", where=f" on {devices}, threads: {threads}")
     yield "Large marks: medians over blocks of steps. Small circles, bars: the blocks, their range."
 
 
@@ -277,7 +276,7 @@ def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement
         middle = statistics.fmean(values or [0.0])
         if isinstance(cell.kind, int) and middle:  # a logarithmic axis can't show 0
             middles[cell.kind] = middle
-            yield from size_rows({"batch_size": cell.kind}, values, middle)
+            yield from size_rows({"batch_size": cell.kind}, values)
     if measurement.expected is not None:
         for size, value in sorted(measurement.expected(middles, study).items()):
             yield mark("rule", value, series="expected", batch_size=size)

@@ -282,6 +282,3 @@ class Sentence:
     text: str
     verdict: ClaimVerdict | None = None
     command: str = ""
-
-    def __str__(self) -> str:
-        return self.text
