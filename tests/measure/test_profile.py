@@ -132,8 +132,8 @@ NO_DOCUMENTS = ("", WHOLE[:500], WHOLE[:-2], "[]", "null", "{}", "NaN", '{"schem
     [
         *((text, "this is not a profile of batchlab") for text in (*NO_DOCUMENTS, b"\xff\xfe")),
         (WHOLE.replace('"points"', '"pints"'), "missing required field `points`"),
-        (damaged("command", to="sweep"), "of `batchlab sweep`, not of `batchlab profile`"),
-        (damaged("schema", to=2), "has schema 2; batchlab"),
+        (damaged("command", to="sweep"), "its command is 'sweep', not 'profile'"),
+        (damaged("schema", to=2), "reads schema 1, not 2"),
         (damaged("points", 0, "batch_size", to="1"), r"\$.points\[0\].batch_size"),
         (damaged("points", 2, "peak_bytes", to=-1), r"\$.points\[2\].peak_bytes"),
         (damaged("points", 2, "timing", "block_s", 0, to=0.0), r"\$.points\[2\].timing.block_s"),

@@ -386,10 +386,20 @@ class Profile(ShownInNotebook):
             BatchlabError: `text` is not a document of `to_json`; the message says which field.
         """
         try:
-            return _read(msgspec.json.decode(text))
-        except (msgspec.DecodeError, UnicodeError, TypeError) as error:
+            document = msgspec.json.decode(text, type=dict[str, Any])
+            command, schema = document.get("command"), document.get("schema")
+            if command != "profile":
+                raise TypeError(f"its command is {command!r}, not 'profile'")
+            if schema != SCHEMA:
+                raise TypeError(f"batchlab {__version__} reads schema {SCHEMA}, not {schema!r}")
+            document["environment"] = list(document.get("environment", {}).items())
+            for point in document.get("points", ()):
+                point["reason"] = reason_of(point.get("reason"))
+            return msgspec.convert(document, Profile)
+        except (msgspec.DecodeError, UnicodeError, TypeError, AttributeError) as error:
             raise BatchlabError(
-                f"this is not a profile of batchlab: {error}; {_WHAT_TO_DO}"
+                f"this is not a profile of batchlab: {error}; make it again with: "
+                f"batchlab profile --json"
             ) from error
 
     @cached_property
@@ -421,32 +431,3 @@ class Profile(ShownInNotebook):
         if step_bytes is None:
             return None
         return max(step_bytes, self.evaluation_bytes or 0)
-
-
-_WHAT_TO_DO = "make it again with: batchlab profile --json"
-
-
-def _read(document: Any) -> Profile:
-    """Read the profile from a document; ignore fields that are computed from other fields."""
-    if not isinstance(document, dict):
-        return msgspec.convert(document, Profile)
-    command, schema = document.get("command"), document.get("schema")
-    if isinstance(command, str) and command != "profile":
-        raise BatchlabError(
-            f"this document is of `batchlab {command}`, not of `batchlab profile`; give a file "
-            f"made with: batchlab profile --json"
-        )
-    if isinstance(schema, int) and schema != SCHEMA:
-        raise BatchlabError(
-            f"this profile has schema {schema}; batchlab {__version__} reads schema {SCHEMA}: use "
-            f"the batchlab that made it, or {_WHAT_TO_DO}"
-        )
-    if isinstance(document.get("environment"), dict):
-        document["environment"] = list(document["environment"].items())
-    points = document.get("points")
-    if not isinstance(points, list):
-        points = ()
-    for point in points:
-        if isinstance(point, dict) and isinstance(point.get("reason"), dict):
-            point["reason"] = reason_of(point["reason"])
-    return msgspec.convert(document, Profile)

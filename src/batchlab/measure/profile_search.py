@@ -167,7 +167,11 @@ class ProfileSearch:
             return too_large // 2
         if too_large <= fits * _RESOLUTION or too_large - fits < 2:
             return None
-        return _rounded(math.sqrt(fits * too_large), above=fits, below=too_large)
+        middle = math.sqrt(fits * too_large)
+        rounded = _ROUND_TO * round(middle / _ROUND_TO)
+        if fits < rounded < too_large:
+            return rounded
+        return round(middle)
 
     def _tried(self, size: int, micro: int) -> ProfilePoint:
         """Return the profile's point with these sizes; measure and add the point if missing."""
@@ -270,14 +274,6 @@ class ProfileSearch:
         if not smaller:
             return step_s[min(step_s)] if step_s else 0.0
         return step_s[max(smaller)] * batch_size / max(smaller)
-
-
-def _rounded(size: float, *, above: int, below: int) -> int:
-    """Return `size` as an integer strictly between the bounds, a multiple of 8 if possible."""
-    rounded = round(size / _ROUND_TO) * _ROUND_TO
-    if above < rounded < below:
-        return rounded
-    return min(max(round(size), above + 1), below - 1)
 
 
 def _why_not_timed(point: ProfilePoint) -> str:

@@ -248,7 +248,9 @@ def _warn(profile: Profile, listener: ProgressListener) -> None:
         listener.warning(reason_text(profile.evaluations_in_steps))
     unsteady = []
     for point in profile.points:
-        if _is_unsteady(profile, point):
+        fractions = map(attrgetter("unsteadiness_fraction"), point.timings)
+        is_unsteady = max(fractions, default=0.0) > _UNSTEADY_FRACTION
+        if is_unsteady or profile.timed_s(point).is_too_wide:
             unsteady.append(str(point.batch_size))
     if unsteady:
         listener.warning(
@@ -256,13 +258,6 @@ def _warn(profile: Profile, listener: ProgressListener) -> None:
             f"{', '.join(unsteady)}. So their times are less certain. Profile again on a quiet "
             f"machine"
         )
-
-
-def _is_unsteady(profile: Profile, point: ProfilePoint) -> bool:
-    if profile.timed_s(point).is_too_wide:
-        return True
-    fractions = map(attrgetter("unsteadiness_fraction"), point.timings)
-    return max(fractions, default=0.0) > _UNSTEADY_FRACTION
 
 
 def _need(n_bytes: int | None) -> str:
