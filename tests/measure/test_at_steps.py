@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.reference.engine_run import run_engine
 from tests.reference.least_squares import optimum
-from tests.reference.made_up import made_up_study, made_up_trial
+from tests.reference.made_up import made_up_trial
 from tests.reference.small_workloads import cross_entropy, small_trial, small_workload
 from torch import Tensor, nn
 
@@ -22,7 +22,7 @@ from batchlab.measure.at_steps import (
     sharpness,
 )
 from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
-from batchlab.measure.measurements import expected_variance, on_request
+from batchlab.measure.measurements import on_request
 from batchlab.records.batch_plan import Stage
 from batchlab.records.measurement import Moment
 from batchlab.records.run import RunLength
@@ -240,17 +240,6 @@ def test_they_are_taken_where_epochs_end_and_the_training_is_the_same_bit_for_bi
 # The variance of a gradient
 
 
-def drawn_study(n_train: int, *, sampling: str = "reshuffle") -> Any:
-    """A study of one training whose examples are drawn so."""
-    study = made_up_study()
-    (record, *_) = study.records
-    return replace(
-        study,
-        workload=replace(study.workload, n_train=n_train),
-        records=(replace(record, trial=replace(record.trial, sampling=sampling)),),
-    )
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("sampling", "size", "share"),
@@ -277,18 +266,13 @@ def test_the_variance_is_what_sampling_theory_says_at_the_trials_batch_size(samp
 
     standard_error = statistics.stdev(variances) / math.sqrt(len(variances))
     assert abs(statistics.fmean(variances) - expected) < 4 * standard_error
-    study = drawn_study(200, sampling=sampling)
-    assert expected_variance({size: expected}, study)[size] == pytest.approx(expected)
 
 
-def test_the_whole_training_set_has_no_variance_and_no_place_in_what_is_expected():
+def test_the_gradient_of_the_whole_training_set_has_no_variance():
     workload, model = least_squares(200)
     trial = small_trial(workload, batch_size=200)
 
     assert measured("gradient_variance", model, workload, trial) == 0.0
-    assert expected_variance({200: 0.0}, drawn_study(200)) == {}
-    line = expected_variance({10: 3.0, 200: 0.0}, drawn_study(200))
-    assert line == {10: pytest.approx(3.0)}
 
 
 def test_the_variance_is_of_batches_as_a_step_takes_them():

@@ -6,42 +6,12 @@ Each row of `MEASUREMENTS` describes one quantity for the store, the CSV files, 
 
 from __future__ import annotations
 
-import math
-import statistics
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from batchlab.errors import UsageError
 from batchlab.records.estimate import Reason
 from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
-from batchlab.records.study import Study
-
-
-def expected_variance(seen: Mapping[int, float], study: Study) -> dict[int, float]:
-    """Return the gradient variance tr Sigma / B that theory predicts for each batch size B.
-
-    If batches are drawn without replacement from N examples, the prediction is multiplied by
-    (N - B) / (N - 1). tr Sigma is the variance of one example's gradient: each measured variance in
-    `seen` gives an estimate of tr Sigma, and the geometric mean of these estimates is used.
-    """
-    n_train = study.workload.n_train
-    samplings = {record.trial.sampling for record in study.records}
-    if len(samplings) != 1:
-        return {}
-    shares, log_traces = dict[int, float](), list[float]()
-    for size, variance in seen.items():
-        share = 1 / size
-        if samplings == {"reshuffle"}:
-            share = (n_train - size) / max(1, n_train - 1) / size
-        if share > 0:
-            shares[size] = share
-        if share > 0 and variance > 0:
-            log_traces.append(math.log(variance / share))
-    if not log_traces:
-        return {}
-    trace = math.exp(statistics.fmean(log_traces))
-    return {size: trace * share for size, share in shares.items()}
-
 
 MEASUREMENTS = (
     Measurement(quantity=quantity("gradient_norm")),
@@ -57,7 +27,6 @@ MEASUREMENTS = (
         quantity=quantity("gradient_variance"),
         figure="at_the_start",
         on_request=True,
-        expected=expected_variance,
         notes=(Reason.of("variance_is"),),
     ),
     Measurement(

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from batchlab.records.estimate import Reason
 from batchlab.records.quantities import Quantity
-from batchlab.records.study import Study
 from batchlab.records.trial import Trial
 
 
@@ -37,7 +36,6 @@ class Moment:
     is_last: bool
 
 
-ExpectedValues = Callable[[Mapping[int, float], Study], dict[int, float]]
 AtStep = Callable[[Moment], float | None]
 AtSteps = dict[str, AtStep]
 
@@ -54,13 +52,10 @@ class Measurement:
             at every evaluation after step 0.
         figure: the figure that shows the quantity: "along_training" (by step), "at_the_start" or
             "at_the_end" (by batch size); None if only the CSV file contains the quantity.
-        expected: a function that computes the values that theory predicts, from the study and the
-            measured value at each batch size. A figure draws the predicted values as a dashed line.
         notes: sentences below the figure that explain the quantity and cite its source.
     """
 
     quantity: Quantity
     figure: str | None = None
     on_request: bool = False
-    expected: ExpectedValues | None = None
     notes: tuple[Reason, ...] = ()

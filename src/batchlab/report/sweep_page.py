@@ -245,7 +245,7 @@ def measured_figure(study: Study) -> Figure:
         if measurement.figure is None:
             continue
         name = measurement.quantity.name
-        rows, axis = list(_by_size_rows(study, chosen, measurement)), "batch_size"
+        rows, axis = list(_by_size_rows(chosen, measurement)), "batch_size"
         if measurement.figure == "along_training":
             rows, axis = [], "step"
             for cell in chosen:
@@ -268,18 +268,13 @@ def _measured_by_step(record: TrialRecord, name: str) -> dict[int, float]:
     return values
 
 
-def _by_size_rows(study: Study, chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
-    """Yield rows of a measurement by batch size, and the dashed line that theory predicts."""
-    middles: dict[int, float] = {}
+def _by_size_rows(chosen: Sequence[Cell], measurement: Measurement) -> Iterator[Row]:
+    """Yield rows of a measurement by batch size."""
     for cell in chosen:
         values = _at_one_end(cell, measurement)
         middle = statistics.fmean(values or [0.0])
         if isinstance(cell.kind, int) and middle:  # a logarithmic axis can't show 0
-            middles[cell.kind] = middle
             yield from size_rows({"batch_size": cell.kind}, values)
-    if measurement.expected is not None:
-        for size, value in sorted(measurement.expected(middles, study).items()):
-            yield mark("rule", value, series="expected", batch_size=size)
 
 
 def _at_one_end(cell: Cell, measurement: Measurement) -> list[float]:
