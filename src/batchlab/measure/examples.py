@@ -21,8 +21,6 @@ from batchlab.records.batch_plan import BatchPlan
 from batchlab.training.batching import sampled_order, with_tensors
 from batchlab.training.evaluator import OVER_ALL, asking, is_over_all
 from batchlab.workload.data import (
-    ChosenPart,
-    Columns,
     examples_at,
     fetched,
     is_container,
@@ -165,12 +163,8 @@ def batches_of_few(
         WorkloadError: fetching or collating the examples failed.
     """
     data, collate = opened(workload.train, workload.collate)
-    order, source = torch.tensor(chosen), data
-    while isinstance(source, ChosenPart):
-        source = source.dataset
-    # Fetch and store the examples, as a data set may be random. Tensors are not random, and neither
-    # is a table without `collate`, so do not store these.
-    if not isinstance(data, tuple) and (collate is not None or not isinstance(source, Columns)):
+    order = torch.tensor(chosen)
+    if not isinstance(data, tuple):  # fetch and store the examples, as a data set may be random
         with _fetching(workload, "train"):
             data = examples_at(data, list(chosen))
         order = torch.arange(len(chosen))

@@ -55,18 +55,19 @@ def check_steps(packed: PackedWorkload, device: torch.device) -> tuple[tuple[str
     n_train = size_of(workload.train)
     batch_size, n_last = min(workload.batch_size, n_train), n_train % workload.batch_size
     n = min(_EXAMPLES, batch_size)
-    if not succeeds(lambda: _Steps(workload, device).take(n)):  # the model may need larger batches
+    # The model may need larger batches.
+    if not succeeds(lambda: _take(workload, _new_stepper(workload, device), device, n)):
         n = batch_size
     started_s = time.perf_counter()
-    steps = _Steps(workload, device)
-    n_until_update, warnings = _first_update(workload, steps, n)
+    stepper = _new_stepper(workload, device)
+    n_until_update, warnings = _first_update(workload, stepper, device, n)
     make_and_step_s = (time.perf_counter() - started_s) / n_until_update
     warnings += _loader_warnings(workload, device)
     last_batch_runs = True
     if batch_size == workload.batch_size and n_last:
         try:
             with asking(workload, f"a training step of {n_last} examples, an epoch's last batch,"):
-                steps.take(n_last)
+                _take(workload, stepper, device, n_last)
         except WorkloadError as error:
             # Remove `workload 'mine': `, because every warning is printed with this prefix.
             warnings += (str(error).partition(": ")[2],)
@@ -96,7 +97,9 @@ def _check_validation(workload: Workload, device: torch.device) -> None:
         )
 
 
-def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple[str, ...]]:
+def _first_update(
+    workload: Workload, stepper: Stepper, device: torch.device, n: int
+) -> tuple[int, tuple[str, ...]]:
     """Take a training step, and return the number of steps taken, and warnings.
 
     If the workload has its own `step`, or computes in fp16, take up to 20 steps, until a weight
@@ -110,12 +113,12 @@ def _first_update(workload: Workload, steps: _Steps, n: int) -> tuple[int, tuple
         what, most = "`step`", _MOST_STEPS
     elif workload.precision == "fp16":
         most = _MOST_STEPS
-    before, has_moved, n_taken = _weights(steps.model), False, 0
+    before, has_moved, n_taken = _weights(stepper.model), False, 0
     while not has_moved and n_taken < most:
         with asking(workload, what):
-            loss = steps.take(n)
+            loss = _take(workload, stepper, device, n)
         n_taken += 1
-        has_moved = not torch.equal(before, _weights(steps.model))
+        has_moved = not torch.equal(before, _weights(stepper.model))
     if not has_moved and workload.step is not None:
         raise WorkloadError(
             f"workload {workload.name!r}: `step` changed no weight of the model in {most} steps; "
@@ -143,21 +146,16 @@ def _loader_warnings(workload: Workload, device: torch.device) -> tuple[str, ...
     return () if warning is None else (warning,)
 
 
-class _Steps:
-    """Real training steps of a temporary model in training mode; `model` is this model."""
+def _new_stepper(workload: Workload, device: torch.device) -> Stepper:
+    """Return the stepper of a temporary model in training mode, for steps of any batch."""
+    without_data = _with_few_examples(replace(workload, make_sampler=None), 1)
+    return _stepper_of(without_data, device, 1)
 
-    def __init__(self, workload: Workload, device: torch.device) -> None:
-        self._workload = workload
-        self._device = device
-        without_data = _with_few_examples(replace(workload, make_sampler=None), 1)
-        self._stepper = _stepper_of(without_data, device, 1)
-        self.model = self._stepper.model
 
-    def take(self, n: int) -> float:
-        """Take a training step with `n` examples and return its loss."""
-        chosen = places(self._workload, n)
-        batch = batch_from(self._workload, self._workload.train, chosen, split="train")
-        return self._stepper.step((on_device(batch, self._device),)).item()
+def _take(workload: Workload, stepper: Stepper, device: torch.device, n: int) -> float:
+    """Take a real training step with `n` examples and return its loss."""
+    batch = batch_from(workload, workload.train, places(workload, n), split="train")
+    return stepper.step((on_device(batch, device),)).item()
 
 
 def _with_few_examples(workload: Workload, n: int) -> Workload:
@@ -239,11 +237,9 @@ def _resumption_warnings(
             f"a training that is stopped cannot be resumed from its checkpoint ({text}); let each "
             f"new model and optimizer have the same parts",
         )
-    grains = []
-    for weights in stepper.model.parameters():
-        grains.append(torch.finfo(weights.dtype).eps)
-    rounding = _GRAINS * max(grains)
-    off = _distance(final, resumed, rounding) / update
+    # Ignore differences that rounding explains.
+    apart = (final - resumed).abs() - _GRAINS * torch.finfo(final.dtype).eps * final.abs()
+    off = float(apart.clamp_min(0).norm()) / update
     if off <= _TOLERANCE:
         return ()
     return (
@@ -274,9 +270,3 @@ def _with_a_stop(begin: Callable[[], Stepper], n_steps: int) -> Tensor:
         stepper = begin()
         load_checkpoint(path, kept=stepper.kept)
     return _trained(stepper, n_steps, n_steps)
-
-
-def _distance(one: Tensor, other: Tensor, rounding: float) -> float:
-    """Return the distance of two weight vectors, ignoring differences that rounding explains."""
-    apart = (one - other).abs() - rounding * one.abs()
-    return float(apart.clamp_min(0).norm())
