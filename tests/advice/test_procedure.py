@@ -1,7 +1,7 @@
 """The runs of a study, and of one below two whole trainings: what is asked for and named."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import pytest
@@ -22,7 +22,8 @@ from tests.reference.simulated_advice import (
 )
 from tests.reference.simulated_question import knee, question
 
-from batchlab.records.estimate import Estimate
+from batchlab.records.estimate import Estimate, Reason
+from batchlab.records.run import OUT_OF_TIME
 from batchlab.records.trial import Status
 
 # What is seen of one truth, on one budget, by one kind of engine. `study` itself holds each to its
@@ -47,6 +48,29 @@ def test_what_is_named_is_truly_sooner_and_ends_no_worse(name, trainings, n_work
     if advice.recommendation is not None:
         assert true_gain(advice, engine) > 1
         assert true_worse(advice, engine) <= 1
+
+
+@dataclass(kw_only=True)
+class EndingEngine(WatchedEngine):
+    """Its time ends after three quarters of the budget, as on a machine that becomes busy."""
+
+    reasons: list[Reason | None] = field(default_factory=list)  # how each run ended
+
+    def __post_init__(self):
+        self.budget_s *= 0.75
+
+    def answer(self, request):
+        record = super().answer(request)
+        self.reasons.append(record.reason)
+        return record
+
+
+def test_after_the_time_of_the_engine_has_ended_no_run_is_requested():
+    advice, engine = advised(trainings=5.0, kind=EndingEngine)
+
+    assert OUT_OF_TIME in engine.reasons
+    assert OUT_OF_TIME not in engine.reasons[:-1]
+    assert Reason.of("none_possible") in [step.why for step in advice.steps]
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from batchlab.advice.run_log import is_whole
 from batchlab.advice.study import AdviceStudy, missed
 from batchlab.belief.outlook import Outlook, Run
 from batchlab.records.estimate import Reason
-from batchlab.records.run import RunRequest
+from batchlab.records.run import OUT_OF_TIME, RunRequest
 from batchlab.records.trial import Status, TrialRecord
 
 Array = NDArray[np.float64]
@@ -87,6 +87,7 @@ class Procedure:
         self._flights: dict[RunRequest, Flight] = {}
         self._seeds_to_come: deque[int] = deque()  # configurations that get one more seed
         self._why_none = Reason.of("none_possible")  # why the latest choice began no run
+        self._is_out_of_time = False  # Whether the budget has cut or refused a run.
         self.outlook: Outlook = study.outlook()
 
     @property
@@ -144,7 +145,7 @@ class Procedure:
         while True:
             if self._has_room:
                 self.look()
-            while self._has_room and begin():
+            while self._has_room and not self._is_out_of_time and begin():
                 pass
             if not self._flights:
                 return
@@ -406,6 +407,8 @@ class Procedure:
     def _take(self, request: RunRequest, record: TrialRecord) -> None:
         """Add the record of a finished run to the study, or begin its next stretch."""
         flight = self._flights.pop(request)
+        if record.reason == OUT_OF_TIME:
+            self._is_out_of_time, self._why_none = True, Reason.of("none_possible")
         if flight.leader is not None:
             self._take_stretch(request, flight, record)
             return
