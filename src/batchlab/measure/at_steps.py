@@ -29,7 +29,7 @@ from batchlab.measure.gradients import (
 )
 from batchlab.measure.measurements import measurement_rows
 from batchlab.random_state import derived_seed, untouched_randomness
-from batchlab.records.measurement import AtStep, AtSteps, Moment
+from batchlab.records.measurement import AtStep, AtSteps, Measurement, Moment
 from batchlab.training.evaluator import shares_of
 from batchlab.workload.data import shuffled
 from batchlab.workload.definition import Workload, size_of
@@ -199,15 +199,11 @@ def _gradient_variance(moment: Moment) -> float:
     )
 
 
-def _surface(moment: Moment) -> LossSurface:
-    """Return the loss surface of 2,000 training examples, or of all if there are fewer."""
+def _sharpness(moment: Moment) -> float:
+    """Return the sharpness on 2,000 training examples, or on all if there are fewer."""
     n_train, seed = size_of(moment.workload.train), derived_seed("loss surface")
     chosen = shuffled(n_train, seed=seed)[:_LOOKED_AT]
-    return LossSurface(moment.workload, moment.model, chosen, device=moment.device)
-
-
-def _sharpness(moment: Moment) -> float:
-    return sharpness(_surface(moment))
+    return sharpness(LossSurface(moment.workload, moment.model, chosen, device=moment.device))
 
 
 # These functions are sent to child processes by name, so none is a lambda.
@@ -228,17 +224,16 @@ def measured_at_steps(asked: Collection[str] = ()) -> AtSteps:
     for name, at_step in AT_STEP.items():
         row = rows[name]
         if name in asked or not row.on_request:
-            is_at_ends = row.figure == "at_the_end"
-            functions[name] = partial(_taken, at_step, row.on_request, is_at_ends)
+            functions[name] = partial(_taken, at_step, row)
     return functions
 
 
-def _taken(at_step: AtStep, on_request: bool, at_ends: bool, moment: Moment) -> float | None:
-    if not on_request:
+def _taken(at_step: AtStep, row: Measurement, moment: Moment) -> float | None:
+    if not row.on_request:
         return at_step(moment) if moment.step > 0 else None
     # `is_last` is true at a training's last step and also before its first step. `is_end` is true
     # at the same moments and at the end of each epoch.
-    is_due = moment.is_last if at_ends else moment.is_end
+    is_due = moment.is_last if row.figure == "at_the_end" else moment.is_end
     if not is_due:
         return None
     try:

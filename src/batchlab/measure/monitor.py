@@ -83,11 +83,12 @@ class Monitor:
     def reading(self) -> MonitorReading:
         """The estimates from the last 40 measured steps, and a hint about the batch size."""
         scale = self._scale()
+        n_seen = sum(map(n_numbers, map(own_parameters, self._layers)))
         return MonitorReading(
             step=self._step,
             batch_size=self._batch_size,
             gradient_noise_scale=scale,
-            seen_fraction=self._seen_fraction(),
+            seen_fraction=n_seen / max(1, self._n_parameters),
             hint=_hint(scale, self._batch_size),
         )
 
@@ -105,10 +106,6 @@ class Monitor:
             return Estimate.cannot_tell(missing, n=len(self._pairs))
         traces, grad_sqs = zip(*self._pairs, strict=True)
         return noise_scale_of_pairs(traces, grad_sqs)
-
-    def _seen_fraction(self) -> float:
-        n_seen = sum(map(n_numbers, map(own_parameters, self._layers)))
-        return n_seen / max(1, self._n_parameters)
 
 
 class _MeasuredStep:

@@ -78,7 +78,7 @@ def _timed(
     share_s = timed_s / (_ROUNDS * len(least_s))
     if sum(warmup_s) <= timed_s:
         least_s = {threads: _look(timer, threads, share_s) for threads in least_s}
-    choices, fastest_s = _not_hopeless(least_s), min(least_s.values())
+    choices, fastest_s = _within(_HOPELESS, least_s), min(least_s.values())
     block_steps = max(1, round(share_s / fastest_s))
     block_s: dict[int, list[float]] = defaultdict(list)
     started_s = time.perf_counter()
@@ -91,14 +91,13 @@ def _timed(
             block_s[threads].append(timer.block(block_steps, threads))
         # Stop timing numbers of threads that are far slower than the fastest. Otherwise their
         # blocks would use up most of `timed_s` on a busy machine.
-        choices = _not_hopeless({threads: min(block_s[threads]) for threads in choices})
+        choices = _within(_HOPELESS, {threads: min(block_s[threads]) for threads in choices})
     if max(map(len, block_s.values())) >= _SETTLED_OF:
         for blocks in block_s.values():
             warmup_s += blocks[:_SETTLING_ROUNDS]
             del blocks[:_SETTLING_ROUNDS]
-    best = _fewest_threads_as_good(
-        {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
-    )
+    medians = {threads: statistics.median(blocks) for threads, blocks in block_s.items() if blocks}
+    best = min(_within(_THREADS_MUST_GAIN, medians))
     return StepTiming(
         workload_id=trial.workload_id,
         batch_size=trial.batch_size,
@@ -210,18 +209,10 @@ def _look(timer: _Timer, threads: int, most_s: float) -> float:
     return least_s
 
 
-def _not_hopeless(step_s: dict[int, float]) -> tuple[int, ...]:
-    """Return the numbers of threads whose steps take at most three times as long as the fastest."""
-    enough_s = _HOPELESS * min(step_s.values())
-    return tuple(threads for threads, seconds in step_s.items() if seconds <= enough_s)
-
-
-def _fewest_threads_as_good(step_s: dict[int, float]) -> int:
-    best = min(step_s)
-    for threads in sorted(step_s):
-        if step_s[threads] * _THREADS_MUST_GAIN < step_s[best]:
-            best = threads
-    return best
+def _within(factor: float, step_s: dict[int, float]) -> list[int]:
+    """Return the numbers of threads whose steps take at most `factor` times the shortest time."""
+    enough_s = factor * min(step_s.values())
+    return [threads for threads, seconds in step_s.items() if seconds <= enough_s]
 
 
 class _Timer:
