@@ -102,7 +102,7 @@ def made_up_record(
                 train_s=step * step_s + plan.samples_at(step) * example_s,
                 eval_s=number * eval_s,
                 batch_loss=None if step == 0 else _finite(batch_loss(epoch)),
-                measured=() if step == 0 else (("gradient_norm", 1.0),),
+                measured=() if step == 0 else (("distance", 1.0),),
                 scores=tuple(
                     Score(split=split, metric=metric, value=_finite(curve(epoch)))
                     for (split, metric), curve in curves.items()

@@ -72,6 +72,6 @@ def an_evaluation(step: int, value: float = 0.5) -> Evaluation:
         train_s=0.1 * step,
         eval_s=0.01 * step,
         batch_loss=value,
-        measured=(("gradient_norm", value),),
+        measured=(("distance", value),),
         scores=(Score(split="validation", metric="loss", value=value),),
     )

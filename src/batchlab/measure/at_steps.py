@@ -23,7 +23,6 @@ from batchlab.measure.gradient_noise import drawn_variance, sample_gradients
 from batchlab.measure.gradients import (
     batches_at,
     flat_gradient,
-    gradient_values,
     trainable_parameters,
     widened,
 )
@@ -156,15 +155,6 @@ _MOST_BATCHES, _FEWEST_BATCHES = 16, 4
 _LOOKED_AT = 2000
 
 
-def _gradient_norm(moment: Moment) -> float | None:
-    """Return the norm of the last step's gradient, or None if no parameter has a gradient."""
-    norms = []
-    for parameter in moment.model.parameters():
-        if parameter.grad is not None:
-            norms.append(torch.linalg.vector_norm(widened(gradient_values(parameter.grad))))
-    return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else None
-
-
 def _distance(moment: Moment) -> float:
     return distance_between(moment.model.parameters(), moment.initial)
 
@@ -208,7 +198,6 @@ def _sharpness(moment: Moment) -> float:
 
 # These functions are sent to child processes by name, so none is a lambda.
 AT_STEP: AtSteps = {
-    "gradient_norm": _gradient_norm,
     "distance": _distance,
     "parameter_norm": _parameter_norm,
     "noise_scale": _noise_scale,

@@ -14,7 +14,6 @@ from batchlab.records.measurement import Measurement
 from batchlab.records.quantities import quantity
 
 MEASUREMENTS = (
-    Measurement(quantity=quantity("gradient_norm")),
     Measurement(quantity=quantity("distance")),
     Measurement(quantity=quantity("parameter_norm")),
     Measurement(

@@ -16,7 +16,7 @@ class Moment:
     """The state of a training after a step, for measurements to read but not to change.
 
     Attributes:
-        model: an `nn.Module` in training mode, with the gradients of the last step.
+        model: an `nn.Module` in training mode.
         initial: the parameters before the first step, in the order of `model.parameters()`.
         workload: the `Workload` that is trained.
         device: the `torch.device` of the model.

@@ -47,7 +47,6 @@ QUANTITIES = (
     Quantity(name="step_s", unit="s", label="time per step"),
     Quantity(name="samples_per_s", unit="1/s", label="throughput"),
     Quantity(name="peak_bytes", unit="B", label="peak memory"),
-    Quantity(name="gradient_norm", unit="", label="gradient norm"),
     Quantity(name="distance", unit="", label="distance from the initial weights"),
     Quantity(name="parameter_norm", unit="", label="norm of the weights"),
     Quantity(name="noise_scale", unit="examples", label="gradient noise scale"),
