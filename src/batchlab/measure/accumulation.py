@@ -207,9 +207,7 @@ def _loss_value(few: _Few, model: nn.Module, device: torch.device) -> float:
         return loss.item()
 
     def value_of_own() -> float:
-        chosen = places(workload, own_size)
-        own_batch = batch_from(workload, workload.train, chosen, split="train")
-        return value(on_device(own_batch, device))
+        return value(on_device(batch_from(workload, places(workload, own_size)), device))
 
     seed_everything(0)
     remedy = (f"; with your own {own_size} it {_RUNS_WITH_OWN}", value_of_own)
@@ -511,7 +509,7 @@ def _with_units(workload: Workload, loss: Callable[[Batch], Tensor]) -> list[int
 
     def have_units(chosen: Sequence[int]) -> bool:
         values: list[float] = []
-        batch = batch_from(workload, workload.train, chosen, split="train")
+        batch = batch_from(workload, chosen)
         if not succeeds(lambda: values.append(loss(batch).item())):
             return True  # Some losses fail on any few examples, so assume that these have units.
         return math.isfinite(values[0]) and values[0] != 0

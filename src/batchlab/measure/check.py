@@ -147,12 +147,12 @@ def _check_metric(workload: Workload, model: nn.Module, name: str, device: torch
     def add(
         split: Split, chosen: Sequence[int], *, to_end: bool, with_gradients: bool = False
     ) -> None:
-        tally, data = tally_of(workload, name), getattr(workload, split)
+        tally = tally_of(workload, name)
         asked = asking_metric(workload, name, f"{len(chosen)} examples of {split}")
         with torch.set_grad_enabled(with_gradients), asked:
             for start in range(0, len(chosen), _AT_ONCE):
                 chunk = chosen[start : start + _AT_ONCE]
-                tally.add(model, on_device(batch_from(workload, data, chunk, split=split), device))
+                tally.add(model, on_device(batch_from(workload, chunk, split=split), device))
             if to_end:
                 tally.value()
 

@@ -18,6 +18,7 @@ from batchlab.errors import WorkloadError
 from batchlab.processes.memory import is_out_of_memory
 from batchlab.random_state import seed_everything
 from batchlab.records.batch_plan import BatchPlan
+from batchlab.records.trial import Split
 from batchlab.training.batching import sampled_order, with_tensors
 from batchlab.training.evaluator import OVER_ALL, asking, is_over_all
 from batchlab.workload.data import (
@@ -29,7 +30,7 @@ from batchlab.workload.data import (
     n_examples,
     opened,
 )
-from batchlab.workload.definition import SPLITS, Batch, Data, Workload, size_of
+from batchlab.workload.definition import SPLITS, Batch, Workload, size_of
 from batchlab.workload.identity import value_digest
 
 _SEED = 0
@@ -131,14 +132,14 @@ def places(workload: Workload, n: int) -> list[int]:
     return [draws.randrange(start, end) for start, end in pairwise(ends)]
 
 
-def batch_from(workload: Workload, data: Data, chosen: Sequence[int], *, split: str) -> Batch:
+def batch_from(workload: Workload, chosen: Sequence[int], *, split: Split = "train") -> Batch:
     """Return the examples of a split at the indices `chosen` as a batch.
 
     Raises:
         WorkloadError: fetching or collating the examples failed.
     """
     with _fetching(workload, split):
-        return fetched(data, torch.tensor(chosen), workload.collate)
+        return fetched(getattr(workload, split), torch.tensor(chosen), workload.collate)
 
 
 def _fetching(workload: Workload, split: str) -> AbstractContextManager[None]:
@@ -226,8 +227,8 @@ def check_batch_counts(workload: Workload) -> None:
         n = size_of(data)
         if n == 0 or isinstance(data, tuple):  # A tuple's tensors have one row per example.
             continue
-        of_two = n_examples(batch_from(workload, data, [0, 1 % n], split=split))
-        of_three = n_examples(batch_from(workload, data, [0, 1 % n, 2 % n], split=split))
+        of_two = n_examples(batch_from(workload, [0, 1 % n], split=split))
+        of_three = n_examples(batch_from(workload, [0, 1 % n, 2 % n], split=split))
         if of_two * 3 != of_three * 2:
             raise WorkloadError(
                 f"workload {workload.name!r}: batches of 2 and 3 examples of {split} "

@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -170,10 +171,7 @@ def _distance(one: Tensor, other: Tensor) -> float:
 def _joined(blocks: Sequence[_Block]) -> _Block:
     """Return one block with the examples of all blocks."""
     weights, gradients = zip(*blocks, strict=True)
-    total = torch.zeros_like(gradients[0])
-    for gradient in gradients:
-        total += gradient
-    return math.fsum(weights), total
+    return math.fsum(weights), reduce(torch.add, gradients)
 
 
 def _sample_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -95,7 +96,7 @@ def squared_norms(layer: nn.Module, value: Tensor, back: Tensor) -> Tensor:
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
     """Return the parameters that require a gradient."""
-    return list(filter(_is_trainable, model.parameters()))
+    return list(filter(attrgetter("requires_grad"), model.parameters()))
 
 
 def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
@@ -105,11 +106,7 @@ def n_numbers(parameters: Iterable[nn.Parameter]) -> int:
 
 def own_parameters(layer: nn.Module) -> list[nn.Parameter]:
     """Return a layer's own trainable parameters, without the parameters of nested layers."""
-    return list(filter(_is_trainable, layer.parameters(recurse=False)))
-
-
-def _is_trainable(parameter: nn.Parameter) -> bool:
-    return parameter.requires_grad
+    return list(filter(attrgetter("requires_grad"), layer.parameters(recurse=False)))
 
 
 def _linear(layer: nn.Linear, value: Tensor, back: Tensor) -> Tensor:

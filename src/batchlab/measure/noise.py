@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from batchlab.laws.noise_scale import noise_scale
+from batchlab.measure.profile import ProfiledWorkload
 from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.shown import ShownInNotebook
@@ -52,13 +51,9 @@ class NoisePoint:
         )
 
 
-class NoiseWorkload(msgspec.Struct, frozen=True, kw_only=True):
+class NoiseWorkload(ProfiledWorkload, frozen=True, kw_only=True):
     """The workload whose noise was measured, with the batch size and learning rate of training."""
 
-    workload_id: str
-    name: str
-    n_train: int
-    batch_size: int
     learning_rate: float
 
 

@@ -154,7 +154,7 @@ def _new_stepper(workload: Workload, device: torch.device) -> Stepper:
 
 def _take(workload: Workload, stepper: Stepper, device: torch.device, n: int) -> float:
     """Take a real training step with `n` examples and return its loss."""
-    batch = batch_from(workload, workload.train, places(workload, n), split="train")
+    batch = batch_from(workload, places(workload, n))
     return stepper.step((on_device(batch, device),)).item()
 
 
