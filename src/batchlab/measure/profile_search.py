@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -14,7 +13,6 @@ from batchlab.measure.blocks import TIMED_S
 from batchlab.measure.profile import FEWEST_PROCESSES, Profile, ProfilePoint, Stopped
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
-from batchlab.records.study import USUAL_SIZES
 from batchlab.records.trial import Status
 from batchlab.words.reasons import reason_text
 
@@ -42,10 +40,9 @@ Probe = Callable[..., ProfilePoint]
 
 
 def default_batch_sizes(n_train: int, *, reference_batch_size: int) -> tuple[int, ...]:
-    """Return, up to `n_train`: all powers of 2, `USUAL_SIZES`, the reference size and `n_train`."""
+    """Return all powers of 2 and the reference size, up to `n_train`, and `n_train`."""
     doubled = {2**power for power in range(n_train.bit_length())}
-    sizes = sorted(doubled | {*USUAL_SIZES, reference_batch_size, n_train})
-    return tuple(sizes[: bisect(sizes, n_train)])
+    return tuple(sorted(doubled | {min(reference_batch_size, n_train), n_train}))
 
 
 class _OutOfTime(Exception):
