@@ -13,7 +13,7 @@ from batchlab.errors import UsageError, WorkloadError
 from batchlab.machine import environment
 from batchlab.measure.gradient_noise import geometric_steps, measure_noise_along
 from batchlab.measure.noise import Noise, NoisePoint, NoiseWorkload
-from batchlab.processes.children import Child, Ended, refuse_edited
+from batchlab.processes.children import Child, Ended, raise_if_hopeless
 from batchlab.random_state import untouched_randomness
 from batchlab.records.estimate import Reason
 from batchlab.records.progress_listener import ProgressListener
@@ -118,7 +118,7 @@ def _measured(
         while child.connection.poll(budget.time_limit_s()):
             message = child.receive()
             if isinstance(message, Ended):
-                refuse_edited(message)
+                raise_if_hopeless(message)
                 reason = message.value if message.status is None else message.reason
                 if not points:
                     raise WorkloadError(

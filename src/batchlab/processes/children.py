@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, Final
 
-from batchlab.errors import BatchlabError, EditedError
+from batchlab.errors import BatchlabError, EditedError, StoreError
 from batchlab.processes.memory import is_out_of_memory, kills_for_memory
 from batchlab.processes.server import context, sheltered
 from batchlab.records.estimate import Reason
@@ -28,6 +28,9 @@ OWN_END_S = 0.25
 this process is dead by then, so it does not report the child's death as a result."""
 
 _STOP: Final = "stop"  # The message that requests that a child stop.
+
+HOPELESS: Final = {"EditedError": EditedError, "StoreError": StoreError}
+"""The errors, by class name, after which all later children would fail in the same way."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -174,18 +177,19 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
     except BaseException:
         child.kill()
         raise
-    refuse_edited(ended)
+    raise_if_hopeless(ended)
     return ended
 
 
-def refuse_edited(ended: Ended) -> None:
-    """Raise `EditedError` if a child ended with that error, since all later children would fail.
+def raise_if_hopeless(ended: Ended) -> None:
+    """Raise the error with which a child ended, if all later children would fail in the same way.
 
     Raises:
         EditedError: the child found that a file of the workload was edited.
+        StoreError: the child could not write or read its checkpoint.
     """
-    if ended.error == EditedError.__name__ and ended.reason is not None:
-        raise EditedError(reason_text(ended.reason))
+    if ended.error in HOPELESS:
+        raise HOPELESS[ended.error](reason_text(ended.reason))
 
 
 def _serve(connection: Connection, function: Callable[..., Any], arguments: Any) -> None:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from batchlab.errors import EditedError, StoreError
 from batchlab.machine import library_versions
-from batchlab.processes.children import Ended, refuse_edited
+from batchlab.processes.children import HOPELESS, Ended, raise_if_hopeless
 from batchlab.records.estimate import Reason
 from batchlab.records.run import Outcome, RunRequest
 from batchlab.records.trial import Status, Trial, TrialRecord
@@ -122,10 +121,7 @@ class ProcessEngine(StoredEngine):
                 self._lost(run, ended)
                 continue
             self._end(run, _outcome(ended))
-            if _cannot_be_kept(ended):
-                # End the study, because the other runs could not write checkpoints either.
-                raise StoreError(reason_text(ended.reason))
-            refuse_edited(ended)
+            raise_if_hopeless(ended)
 
     def _heard(self, timeout_s: float) -> Iterator[tuple[_Run, Ended]]:
         """Yield each run that has ended, with its `Ended` message; store all new evaluations."""
@@ -242,13 +238,8 @@ def _usable_progress(checkpoint: Path) -> Progress | None:
     return progress
 
 
-def _cannot_be_kept(ended: Ended) -> bool:
-    """Return whether a run ended because its checkpoint could not be written or read."""
-    return ended.error == StoreError.__name__
-
-
 def _outcome(ended: Ended) -> Outcome:
-    if _cannot_be_kept(ended) or ended.error == EditedError.__name__:
+    if ended.error in HOPELESS:
         return Outcome(status=None)  # no status, so that the trial can resume
     if ended.status is None:
         assert isinstance(ended.value, Outcome)
