@@ -241,21 +241,13 @@ class ReplayingEngine:
         # The number of workers of a cluster may change, so a replay uses the stored number.
         self.n_workers = journal.first.n_workers or inner.n_workers
         self.trial, self.learning_rates = inner.trial, inner.learning_rates
+        self.cost_model = inner.cost_model
         # These methods use the inner engine's cost model, which a replay sets.
         self.expected_s, self.evaluation_steps = inner.expected_s, inner.evaluation_steps
         self._inner = inner
         self._journal = journal
         self._under_way: list[RunRequest] = []
         self._n_handed_over = 0
-
-    @property
-    def cost_model(self) -> CostModel:
-        """The cost model of the inner engine; a replayed run restores the one stored with it."""
-        return self._inner.cost_model
-
-    @cost_model.setter
-    def cost_model(self, value: CostModel) -> None:
-        self._inner.cost_model = value
 
     def spent_s(self) -> float:
         """Return the seconds of the budget spent in all sessions.
@@ -279,7 +271,7 @@ class ReplayingEngine:
         replayed = self._journal.replayed_end(self._under_way)
         if replayed is not None:
             request, record, entry = replayed
-            self._inner.cost_model = entry.cost_model
+            self.cost_model = self._inner.cost_model = entry.cost_model
             self.n_workers = entry.n_workers or self.n_workers
         else:
             self._hand_over()
@@ -288,9 +280,9 @@ class ReplayingEngine:
             except KeyboardInterrupt:
                 self._journal.put_readings(spent_s=self._inner.spent_s())
                 raise
-            self.n_workers = self._inner.n_workers
+            self.cost_model, self.n_workers = self._inner.cost_model, self._inner.n_workers
             self._journal.put_end(
-                *(request, record, self._inner.cost_model),
+                *(request, record, self.cost_model),
                 n_workers=self.n_workers,
                 spent_s=self._inner.spent_s(),
             )
