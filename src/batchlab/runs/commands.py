@@ -23,14 +23,12 @@ from batchlab.script.command import TrainingCommand, trial_values
 from batchlab.script.follow import OUTPUT_NAME, FollowedTraining, logged_runs
 from batchlab.script.process import CommandEnd, end_marked
 from batchlab.script.reading import Reading
+from batchlab.store.file import is_disk_full
 from batchlab.store.store import Store
 from batchlab.words.reasons import reason_text
 
 # A script that did at least this fraction of the requested steps counts as trained to its end.
 _NEARLY = 0.9
-# If less disk space than this is free after a run, raise an error, because some evaluations of the
-# run may not be stored.
-_LITTLE_SPACE_BYTES = 256 * 1024
 # A training that ended with one of these statuses is not resumed but starts again at step 0.
 _NOT_TAKEN_UP = (Status.ERROR, Status.OOM, Status.NAN, Status.DIVERGED)
 _NAME = "command"
@@ -159,7 +157,7 @@ class CommandRun:
                 training.follow(lambda readings: self._take(readings, training))
                 self._put()
                 raise
-        if not end.was_asked and shutil.disk_usage(self._folder).free < _LITTLE_SPACE_BYTES:
+        if not end.was_asked and is_disk_full(self._folder):
             raise _cannot_be_written(self._folder, "the disk is full")  # evaluations may be lost
         return self._verdict or self._verdict_of_end(end), end
 

@@ -177,7 +177,7 @@ def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
             f"{path} is in use: another program has held it for {BUSY_TIMEOUT_S:g} s; close that "
             "program or wait for it, then run the same command again"
         )
-    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and _is_disk_full(path)):
+    if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and is_disk_full(path.parent)):
         return StoreError(
             f"{path}: the disk is full; free some space, then run the same command again (what "
             "was stored before is kept)"
@@ -192,10 +192,11 @@ def _explanation(error: sqlite3.Error, path: Path) -> StoreError:
     return not_whole(path, f"SQLite says {error}")
 
 
-def _is_disk_full(path: Path) -> bool:
+def is_disk_full(folder: Path) -> bool:
+    """Return whether writing to a folder may fail because its disk has hardly any free space."""
     try:
-        return shutil.disk_usage(path.absolute().parent).free < _LITTLE_SPACE_BYTES
-    except OSError:  # the store's folder does not exist any more
+        return shutil.disk_usage(folder).free < _LITTLE_SPACE_BYTES
+    except OSError:  # the folder does not exist any more
         return False
 
 
