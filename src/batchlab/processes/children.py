@@ -169,8 +169,7 @@ def run_in_child(function: Callable[..., Any], *arguments: Any, timeout_s: float
     child = Child(function, *arguments)
     try:
         if not child.connection.poll(timeout_s):
-            child.kill()
-            child.wait()
+            child.end()
             late = Reason.of("not_ended_in_time", timeout_s=timeout_s)
             return Ended(status=Status.TIMEOUT, reason=late)
         ended = child.wait()
