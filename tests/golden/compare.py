@@ -20,7 +20,7 @@ _PLACES = {
 # What a real clock or a real process told; a single trial has the threads that were timed fastest.
 _CLOCK = {
     *("eval_s", "peak_bytes", "samples_per_s", "spent_s", "step_s"),
-    *("took_s", "threads", "train_s", "warmup_s", "block_s"),
+    *("threads", "train_s", "warmup_s", "block_s"),
 }
 
 

@@ -17,7 +17,7 @@ def made_up_noise(*scales: tuple[int, float], stopped=None) -> Noise:
         means = (scale**-0.5 + stream.standard_normal((16, 64, 20))).mean(axis=1)
         products = tuple(map(tuple, (means @ means.T).tolist()))
         sample = GradientSample(n_train=N_TRAIN, block_examples=64, products=products)
-        along.append(NoisePoint.of(sample, step=step, samples=64 * step, took_s=0.1))
+        along.append(NoisePoint.of(sample, step=step, samples=64 * step))
     return Noise(
         workload=NoiseWorkload(
             workload_id="w", name="made-up", n_train=N_TRAIN, batch_size=64, learning_rate=0.1

@@ -397,7 +397,7 @@ def _of_fit() -> Lines:
 
 
 def _of_check(kind: str) -> Lines:
-    told = {"workload": "mine", "n_examples": 6, "rounding": 1e-7, "findings": FINDINGS[kind]}
+    told = {"workload": "mine", "n_examples": 6, "findings": FINDINGS[kind]}
     yield from _of_section(check_section(Accumulation(in_double=kind != "by chance", **told)))
 
 

@@ -169,8 +169,9 @@ def noise(as_json: bool, **options: Any) -> None:
     """
     measured = _answered("noise:noise_along", options)
     from batchlab.report.short_reports import noise_section
+    from batchlab.words.document import document_text
 
-    print_answer(measured.to_json(), noise_section(measured), as_json=as_json)
+    print_answer(document_text(measured), noise_section(measured), as_json=as_json)
 
 
 @click.command()

@@ -43,8 +43,6 @@ class Accumulation:
         n_examples: the number of examples in the batch.
         in_double: whether the gradients were compared in float64; false if the model accepts only
             its own precision.
-        rounding: |accumulated gradient - whole gradient| / |whole gradient| in the workload's own
-            precision; None if there are findings.
         findings: all causes of a difference that were found.
     """
 
@@ -54,12 +52,11 @@ class Accumulation:
     workload: str
     n_examples: int
     in_double: bool
-    rounding: float | None
     findings: tuple[Finding, ...]
 
     document = (
         *("schema", "command", "batchlab", "workload", "equal", "findings", "n_examples"),
-        *("in_double", "rounding"),
+        "in_double",
     )
 
     @property

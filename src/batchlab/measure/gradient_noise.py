@@ -269,9 +269,7 @@ def measure_noise_along(
                 if not math.isfinite(loss):
                     return Reason.of("metric_not_finite", metric="loss", step=taken)
                 taken += 1
-        started_s, samples = time.monotonic(), trial.plan.samples_at(step)
-        until_s = started_s + point_s
+        until_s = time.monotonic() + point_s
         sample = sample_gradients(workload, stepper.model, on, seed=step, until_s=until_s)
-        took_s = time.monotonic() - started_s
-        line.say(NoisePoint.of(sample, step=step, samples=samples, took_s=took_s))
+        line.say(NoisePoint.of(sample, step=step, samples=trial.plan.samples_at(step)))
     return None

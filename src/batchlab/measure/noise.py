@@ -11,7 +11,7 @@ from batchlab.records.estimate import Estimate, Reason
 from batchlab.records.noise import GradientSample
 from batchlab.records.shown import ShownInNotebook
 from batchlab.version import __version__
-from batchlab.words.document import SCHEMA, json_text, plain
+from batchlab.words.document import SCHEMA, plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,6 @@ class NoisePoint:
         gradient_noise_scale: the noise scale B_simple = tr Sigma / |G|^2, in examples.
         gradient_norm_squared: |G|^2, where G is the mean gradient of the training examples.
         noise_trace: tr Sigma, the summed variance of the gradient of one example.
-        took_s: duration of the measurement in seconds.
     """
 
     step: int
@@ -34,10 +33,9 @@ class NoisePoint:
     gradient_noise_scale: Estimate
     gradient_norm_squared: Estimate
     noise_trace: Estimate
-    took_s: float
 
     @classmethod
-    def of(cls, sample: GradientSample, *, step: int, samples: int, took_s: float) -> NoisePoint:
+    def of(cls, sample: GradientSample, *, step: int, samples: int) -> NoisePoint:
         """Estimate the noise from a sample of gradients."""
         noise = noise_scale(sample)
         return cls(
@@ -47,7 +45,6 @@ class NoisePoint:
             gradient_noise_scale=noise.scale,
             gradient_norm_squared=noise.grad_sq,
             noise_trace=noise.trace,
-            took_s=took_s,
         )
 
 
@@ -105,7 +102,3 @@ class Noise(ShownInNotebook):
         """Return the document of docs/schema/noise.json as plain dicts and lists (`--json`)."""
         document: dict[str, Any] = plain(self)
         return document
-
-    def to_json(self) -> str:
-        """Return the document that `batchlab noise --json` prints, as text."""
-        return json_text(self.to_dict())

@@ -262,8 +262,6 @@ def check_section(check: Accumulation) -> Section:
     precision = "float64" if check.in_double else "the model's own precision"
     compared = "Compared on {n} training examples, in {precision}."
     notes = [text(compared, n=check.n_examples, precision=precision)]
-    if check.rounding is not None:
-        notes.append(sentence("rounding_apart", rounding=check.rounding))
     facts: list[str] = []
     for finding in check.findings:
         size = ""
