@@ -20,7 +20,7 @@ PACKAGE = ROOT / "src" / "batchlab"
 
 # Lines of Python, C, templates and sentences in src, and of Python in tests. A ceiling only falls:
 # whoever makes the house smaller lowers it, and an issue has to say that one may rise.
-CEILINGS = {"src": 42_298, "tests": 30_364}
+CEILINGS = {"src": 41_425, "tests": 30_130}
 
 Graph = dict[str, set[str]]
 

@@ -363,11 +363,13 @@ def _store_option(study: Study) -> list[str]:
     """Return the option `--store` of the command that started a study, if the command has it."""
     if not study.command.startswith("batchlab "):
         return []  # a call in Python
-    words = shlex.split(study.command.partition(" -- ")[0].replace("--store=", "--store "))
-    if "--store" not in words:
-        return []
-    place = words.index("--store")
-    return words[place : place + 2]
+    words = shlex.split(study.command.partition(" -- ")[0])
+    for word, value in zip(words, [*words[1:], ""], strict=True):
+        if word == "--store":
+            return [word, value]
+        if word.startswith("--store="):
+            return ["--store", word.removeprefix("--store=")]
+    return []
 
 
 def lines_to_paste(chosen: Configuration, study: Study) -> tuple[str, ...]:
